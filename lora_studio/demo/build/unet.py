@@ -1,0 +1,108 @@
+"""Step 6: the UNet and, gently, the text encoder, on the whitened latents."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from transformers import CLIPTokenizer
+
+from .parallel import Average, Budget, average_gradients, decay, launch
+from .pictures import load_scenes
+from .text import WIDTH, encoder_for_training, plain_encoder
+
+BATCH = 12
+HELD_OUT = 200
+MIN_SNR = 5.0
+
+
+def make_unet() -> UNet2DConditionModel:
+    """SD1.5's block topology, hence its LoRA key names, at 64 channels; silent at the start."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        layers_per_block=2,
+        block_out_channels=(64, 64, 64, 64),
+        down_block_types=(*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
+        up_block_types=("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
+        cross_attention_dim=WIDTH,
+        attention_head_dim=2,  # diffusers' name for the number of heads in this family
+        norm_num_groups=32,
+    )
+    with torch.no_grad():
+        unet.conv_out.weight.zero_()
+        unet.conv_out.bias.zero_()
+        for name, p in unet.named_parameters():
+            if name.endswith("conv2.weight") or "proj_out.weight" in name:
+                p.mul_(0.1)
+    return unet.to(memory_format=torch.channels_last)
+
+
+def alphas_cumprod() -> torch.Tensor:
+    """SD's scaled-linear schedule, 1000 values."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    return torch.cumprod(1 - betas, 0)
+
+
+def _train(rank: int, work: Path, steps: int, minutes: float) -> None:
+    unet = make_unet()
+    encoder, embedding, captions = encoder_for_training(CLIPTokenizer.from_pretrained(work / "tokenizer"))
+    encoder.load_state_dict(torch.load(work / "text_pretrained.pt", weights_only=True))
+    latents = torch.from_numpy(np.load(work / "latents.npy"))
+    scenes, alphas = load_scenes(work), alphas_cumprod()
+    image_params = list(unet.parameters())
+    text_params = [p for p in encoder.parameters() if p.requires_grad]
+    params = image_params + text_params
+    groups = [{"params": image_params, "peak": 1.5e-3}, {"params": text_params, "peak": 2e-4}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99), weight_decay=0, fused=True)
+    average, budget = Average(params, 0.997), Budget(steps, minutes)
+    rng = random.Random(100 + rank)
+    torch.manual_seed(10 + rank)
+    losses: list[float] = []
+
+    def save() -> None:
+        now = [p.detach().clone() for p in params]
+        average.apply()
+        unet.save_pretrained(work / "unet")
+        plain_encoder(encoder, embedding).save_pretrained(work / "text_encoder")
+        (work / "unet_steps.txt").write_text(str(budget.done), encoding="utf-8")
+        with torch.no_grad():
+            for p, value in zip(params, now):
+                p.copy_(value)
+
+    while (f := budget.fraction()) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * decay(f, budget.done, 60, 0.5)
+        ix = [rng.randrange(HELD_OUT, len(latents)) for _ in range(BATCH)]
+        x = latents[ix].contiguous(memory_format=torch.channels_last)
+        ids = torch.tensor([captions.sample(scenes[k], rng)[0] for k in ix])
+        # Stratified timesteps: one from each twelfth of the schedule lowers the variance of the gradient.
+        t = ((torch.arange(BATCH) + torch.rand(BATCH)) / BATCH * 1000).long().clamp(0, 999)
+        a = alphas[t].view(-1, 1, 1, 1)
+        noise = torch.randn_like(x)
+        guess = unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, encoder(ids).last_hidden_state).sample
+        snr = (a / (1 - a)).flatten()
+        loss = ((guess - noise).square().mean((1, 2, 3)) * snr.clamp(max=MIN_SNR) / snr).mean()
+        loss.backward()
+        average_gradients(params)
+        optimizer.step()
+        optimizer.zero_grad()
+        average.update()
+        budget.done += 1
+        losses.append(loss.item())
+        if rank == 0 and budget.done % 50 == 0:
+            print(f"unet {budget.done} {f:.3f} loss {np.mean(losses[-50:]):.4f}", flush=True)
+        if rank == 0 and budget.done % 300 == 0:
+            save()
+    if rank == 0:
+        save()
+
+
+def train(work: Path, processes: int, steps: int, minutes: float) -> None:
+    """Train on ``latents.npy``; writes ``unet/`` and ``text_encoder/`` every 300 steps and at the end."""
+    launch(_train, processes, work, steps, minutes)
