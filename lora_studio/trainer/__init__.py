@@ -1,0 +1,1 @@
+"""The child process that trains: `python -m lora_studio.trainer RUN_DIR` reads RUN_DIR/config.json."""

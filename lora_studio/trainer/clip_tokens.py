@@ -1,0 +1,126 @@
+"""CLIP's byte-pair vocabulary and the 77-token chunks that the WebUI feeds to a text encoder."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+from lora_studio.errors import UserError
+
+BOS = 49406
+EOS = 49407
+COMMA = 267
+CHUNK = 75
+#: how far back the WebUI looks for a comma before it splits a prompt (its default "comma padding backtrack")
+COMMA_BACKTRACK = 20
+_MERGES = 49152 - 256 - 2
+
+
+def _byte_symbols() -> list[str]:
+    """The 256 printable stand-ins for bytes of GPT-2's byte-level BPE, in vocabulary order."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
+
+
+def _bundled_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    packed = (resources.files(__package__) / "configs" / "clip_bpe_vocab_16e6.txt.gz").read_bytes()
+    lines = gzip.decompress(packed).decode("utf-8").split("\n")[1 : _MERGES + 1]
+    merges = [(pair[0], pair[1]) for pair in (line.split() for line in lines)]
+    symbols = _byte_symbols()
+    words = symbols + [s + "</w>" for s in symbols] + ["".join(pair) for pair in merges]
+    words += ["<|startoftext|>", "<|endoftext|>"]
+    return {word: index for index, word in enumerate(words)}, merges
+
+
+def _build(vocab: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
+    tokenizer = Tokenizer(
+        models.BPE(vocab=vocab, merges=merges, end_of_word_suffix="</w>", fuse_unk=False, unk_token="<|endoftext|>")
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    words = Regex(r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+""")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(words, behavior="removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.add_special_tokens([AddedToken("<|startoftext|>"), AddedToken("<|endoftext|>")])
+    return tokenizer
+
+
+class ClipTokenizer:
+    """Text to CLIP token ids, without start and end tokens. `pad` is what fills a chunk after its end token."""
+
+    def __init__(self, tokenizer: Tokenizer, pad: int = EOS) -> None:
+        self._tokenizer = tokenizer
+        self.pad = pad
+
+    @classmethod
+    def bundled(cls, pad: int = EOS) -> ClipTokenizer:
+        """The vocabulary of OpenAI's CLIP, which every SD1, SD2 and SDXL text encoder uses."""
+        return cls(_bundled_tokenizer(), pad)
+
+    @classmethod
+    def from_folder(cls, folder: Path, pad: int = EOS) -> ClipTokenizer:
+        """`vocab.json` and `merges.txt` of a folder; the bundled vocabulary where the folder has none."""
+        vocab_file, merges_file = folder / "vocab.json", folder / "merges.txt"
+        if not (vocab_file.is_file() and merges_file.is_file()):
+            return cls.bundled(pad)
+        try:
+            vocab = json.loads(vocab_file.read_text(encoding="utf-8"))
+            lines = merges_file.read_text(encoding="utf-8").split("\n")
+            pairs = [line.split() for line in lines if line.strip() and not line.startswith("#version")]
+            return cls(_build(vocab, [(a, b) for a, b in pairs]), pad)
+        except (ValueError, OSError) as error:
+            raise UserError(f"The tokenizer in {folder} cannot be read: {error}", "Restore vocab.json and merges.txt.") from error
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`; escaped brackets (`\\(`) count as plain ones, as in the WebUI."""
+        return list(self._tokenizer.encode(unescape(text), add_special_tokens=False).ids)
+
+    def chunks(self, text: str, max_tokens: int = 225) -> list[list[int]]:
+        """`text` as one or more rows of 77 ids: start, 75 tokens, end; at most `max_tokens` / 75 rows."""
+        rows = split_chunks(self.encode(text))[: max(1, -(-max_tokens // CHUNK))]
+        return [self._row(row) for row in rows]
+
+    def empty_chunk(self) -> list[int]:
+        return self._row([])
+
+    def _row(self, tokens: list[int]) -> list[int]:
+        row = [BOS, *tokens, EOS]
+        return row + [self.pad] * (CHUNK + 2 - len(row))
+
+
+@lru_cache(maxsize=1)
+def _bundled_tokenizer() -> Tokenizer:
+    return _build(*_bundled_bpe())
+
+
+def unescape(text: str) -> str:
+    return re.sub(r"\\([()\[\]\\])", r"\1", text)
+
+
+def split_chunks(tokens: list[int]) -> list[list[int]]:
+    """Split tokens into runs of at most 75, at a comma where one is among the last 20, as the WebUI does."""
+    runs: list[list[int]] = []
+    run: list[int] = []
+    comma = -1
+    for token in tokens:
+        if token == COMMA:
+            comma = len(run)
+        elif len(run) == CHUNK and comma != -1 and len(run) - comma <= COMMA_BACKTRACK:
+            runs.append(run[: comma + 1])
+            run, comma = run[comma + 1 :], -1
+        if len(run) == CHUNK:
+            runs.append(run)
+            run, comma = [], -1
+        run.append(token)
+    if run or not runs:
+        runs.append(run)
+    return runs

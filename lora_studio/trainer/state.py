@@ -1,0 +1,79 @@
+"""What a run needs to go on after any interruption: one folder a state, tensors and JSON, never a pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from lora_studio.errors import UserError
+from lora_studio.files import atomic_write_bytes, atomic_write_json, read_json
+
+FORMAT = 1
+KEEP = 2
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands: `step` optimizer steps are done; `batch` batches of `epoch` (from 1) are done.
+
+    Everything random is derived from the seed and this position, so there is no generator state to keep.
+    """
+
+    step: int = 0
+    epoch: int = 1
+    batch: int = 0
+    loss_average: float = 0.0
+    scaler: dict[str, float] | None = None
+
+
+def save_state(folder: Path, position: Position, tensors: Mapping[str, torch.Tensor]) -> Path:
+    """Write `folder/step-N/`, complete or not at all, then drop all but the newest two. Disk full raises UserError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"step-{position.step:08d}"
+    temporary = folder / f".writing-{position.step:08d}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir()
+        atomic_write_bytes(temporary / "tensors.safetensors", save({k: v.detach().cpu() for k, v in tensors.items()}))
+        atomic_write_json(temporary / "state.json", {"format": FORMAT, **asdict(position)})
+        if final.exists():  # the same step saved again: same content
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(
+            f"The training state cannot be written to {folder}: {error}", "Free some disk space, then resume the run."
+        ) from error
+    except UserError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    for old in _folders(folder)[:-KEEP]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def load_state(folder: Path) -> tuple[Position, dict[str, torch.Tensor]] | None:
+    """The newest state that can be read, or None where there is none."""
+    for candidate in reversed(_folders(folder)):
+        try:
+            facts = read_json(candidate / "state.json")
+            if facts.pop("format") != FORMAT:
+                continue
+            return Position(**facts), load((candidate / "tensors.safetensors").read_bytes())
+        except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError, SafetensorError, UserError):
+            continue
+    return None
+
+
+def _folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name.startswith("step-"))
