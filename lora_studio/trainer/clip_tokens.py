@@ -12,6 +12,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from lora_studio.errors import UserError
+from lora_studio.files import atomic_write_text
 
 BOS = 49406
 EOS = 49407
@@ -124,3 +125,14 @@ def split_chunks(tokens: list[int]) -> list[list[int]]:
     if run or not runs:
         runs.append(run)
     return runs
+
+
+def write_tokenizer_files(folder: Path) -> None:
+    """Write `vocab.json`, `merges.txt` and transformers' two small configs: what a program that wants a tokenizer folder reads."""
+    vocab, merges = _bundled_bpe()
+    special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    config = {**special, "tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True, "add_prefix_space": False}
+    atomic_write_text(folder / "vocab.json", json.dumps(vocab, ensure_ascii=False))
+    atomic_write_text(folder / "merges.txt", "\n".join(["#version: 0.2", *(f"{a} {b}" for a, b in merges)]) + "\n")
+    atomic_write_text(folder / "special_tokens_map.json", json.dumps(special, indent=2))
+    atomic_write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2))

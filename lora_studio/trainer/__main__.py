@@ -1,0 +1,58 @@
+"""`python -m lora_studio.trainer RUN_DIR`: train what RUN_DIR/config.json describes. Exit code 0 finished or stopped, 1 failed."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from pathlib import Path
+
+from lora_studio.errors import UserError
+from lora_studio.files import read_json
+from lora_studio.training.config import TrainingConfig
+from lora_studio.training.events import EventWriter
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python -m lora_studio.trainer RUN_DIR", file=sys.stderr)
+        return 2
+    run_dir = Path(arguments[0])
+    if not run_dir.is_dir():
+        print(f"{run_dir} is not a folder", file=sys.stderr)
+        return 2
+    events = EventWriter(run_dir)
+    try:
+        config = TrainingConfig.from_dict(read_json(run_dir / "config.json"))
+        # late: a mistake in the configuration is reported without waiting for the ML libraries
+        from lora_studio.trainer.loop import train
+
+        train(run_dir, config, events)
+    except BaseException as error:
+        traceback.print_exc()
+        message, hint = explain(error)
+        events.write("failed", message=message, hint=hint)
+        return 1
+    return 0
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """What happened and what to do, in a person's words where the cause is known."""
+    if isinstance(error, UserError):
+        return error.message, error.hint
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"The disk is full: {error.filename or error}", "Free some space, then resume the run."
+    if type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower():
+        return (
+            "The graphics card has not enough memory for these settings.",
+            "Use gradient_checkpointing, a smaller batch_size or resolution, and close other programs that use the card.",
+        )
+    if isinstance(error, MemoryError):
+        return "There is not enough memory.", "Use a smaller batch_size or resolution."
+    if isinstance(error, KeyboardInterrupt):
+        return "The trainer was interrupted.", "Resume the run to go on from its last saved state."
+    return f"{type(error).__name__}: {error}", "The whole message is in console.log of the run."
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

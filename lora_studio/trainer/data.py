@@ -1,0 +1,215 @@
+"""From folders of captioned pictures to batches: buckets, repeats, captions, cached latents."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lora_studio.dataset import Bucket, bucket_sizes, load_image, pick_bucket, read_caption, scan_folder
+from lora_studio.errors import UserError
+from lora_studio.trainer.seeds import python_generator
+from lora_studio.training.config import TrainingConfig
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture of the training set. `bucket` and `resized` are (width, height); the picture is scaled to `resized`,
+    which covers the bucket, and cropped to it around the centre.
+    """
+
+    path: Path
+    tags: tuple[str, ...]
+    width: int
+    height: int
+    bucket: tuple[int, int]
+    resized: tuple[int, int]
+    repeats: int
+    keep_tokens: int
+    flip: bool
+    is_reg: bool
+
+    @property
+    def crop(self) -> tuple[int, int]:
+        """Left and top of the crop in the resized picture."""
+        return (self.resized[0] - self.bucket[0]) // 2, (self.resized[1] - self.bucket[1]) // 2
+
+
+@dataclass(frozen=True)
+class Dataset:
+    examples: tuple[Example, ...]
+    skipped: tuple[tuple[Path, str], ...] = ()
+
+
+def build_dataset(config: TrainingConfig) -> Dataset:
+    """Read every folder of the configuration; UserError where no picture is left to train on.
+
+    Regularisation pictures are repeated or left out until there are as many as training pictures, as in sd-scripts.
+    """
+    examples: list[Example] = []
+    skipped: list[tuple[Path, str]] = []
+    sizes = bucket_sizes(config.resolution, config.bucket_min, config.bucket_max, config.bucket_step)
+    for folder in config.folders:
+        scan = scan_folder(Path(folder.path))
+        skipped += scan.unreadable
+        for item in scan.items:
+            bucket = _bucket(item.width, item.height, config, sizes)
+            caption = read_caption(item.caption_path).tags if item.caption_path.is_file() else ()
+            if not caption and config.trigger:
+                caption = (config.trigger,)
+            examples.append(
+                Example(
+                    path=item.path,
+                    tags=tuple(caption),
+                    width=item.width,
+                    height=item.height,
+                    bucket=bucket.size,
+                    resized=bucket.resized,
+                    repeats=folder.repeats,
+                    keep_tokens=config.keep_tokens if folder.keep_tokens is None else folder.keep_tokens,
+                    flip=config.flip if folder.flip is None else folder.flip,
+                    is_reg=folder.is_reg,
+                )
+            )
+    if not any(not e.is_reg for e in examples):
+        raise UserError(
+            "There is no readable picture to train on in " + ", ".join(str(f.path) for f in config.folders) + ".",
+            "Add pictures to the dataset folder.",
+        )
+    return Dataset(tuple(_balance_regularisation(examples)), tuple(skipped))
+
+
+def _bucket(width: int, height: int, config: TrainingConfig, sizes: list[tuple[int, int]]) -> Bucket:
+    """Where a picture goes; `resized` always covers `size`, so that no border is ever invented."""
+    if config.buckets:
+        bucket = pick_bucket(
+            width, height, sizes, no_upscale=config.bucket_no_upscale, resolution=config.resolution, step=config.bucket_step
+        )
+        size, (wide, high) = bucket.size, bucket.resized
+    else:
+        size, (wide, high) = config.resolution, (width, height)
+        scale = max(size[0] / width, size[1] / height)
+        wide, high = round(width * scale), round(height * scale)
+    if wide < size[0] or high < size[1]:
+        scale = max(size[0] / wide, size[1] / high)
+        wide, high = max(size[0], round(wide * scale)), max(size[1], round(high * scale))
+    return Bucket(size, (wide, high))
+
+
+def _balance_regularisation(examples: list[Example]) -> list[Example]:
+    wanted = sum(e.repeats for e in examples if not e.is_reg)
+    regular = [e for e in examples if e.is_reg]
+    counts = [0] * len(regular)
+    left = wanted
+    while regular and left > 0:
+        for index, example in enumerate(regular):
+            take = min(example.repeats, left)
+            counts[index] += take
+            left -= take
+    kept = [replace(e, repeats=count) for e, count in zip(regular, counts) if count > 0]
+    return [e for e in examples if not e.is_reg] + kept
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One picture in a batch: which example, flipped or not, and its caption with and without the trigger word."""
+
+    example: int
+    flipped: bool
+    caption: str
+    plain_caption: str
+
+
+def batches_of_epoch(dataset: Dataset, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Example numbers of every batch of an epoch: one bucket a batch, the last of a bucket may be smaller, all shuffled."""
+    buckets: dict[tuple[int, int], list[int]] = {}
+    for index, example in enumerate(dataset.examples):
+        buckets.setdefault(example.bucket, []).extend([index] * example.repeats)
+    rng = python_generator(seed, "batches", epoch)
+    batches = []
+    for size in sorted(buckets):
+        members = buckets[size]
+        rng.shuffle(members)
+        batches += [members[i : i + batch_size] for i in range(0, len(members), batch_size)]
+    rng.shuffle(batches)
+    return batches
+
+
+def draw_batch(dataset: Dataset, batch: Sequence[int], config: TrainingConfig, epoch: int, number: int) -> list[Draw]:
+    """Captions and flips of a batch, from the seed, the epoch and the batch's number alone."""
+    draws = []
+    for place, index in enumerate(batch):
+        example = dataset.examples[index]
+        rng = python_generator(config.seed, "draw", epoch, number, place)
+        flipped = example.flip and rng.random() < 0.5
+        tags = caption_tags(example.tags, example.keep_tokens, rng, shuffle=config.shuffle_captions)
+        if config.caption_dropout > 0 and rng.random() < config.caption_dropout:
+            tags = []
+        plain = [tag for tag in tags if tag != config.trigger]
+        draws.append(Draw(index, flipped, ", ".join(tags), ", ".join(plain)))
+    return draws
+
+
+def caption_tags(tags: Sequence[str], keep: int, rng: random.Random, *, shuffle: bool) -> list[str]:
+    """The first `keep` tags in place, the others shuffled."""
+    fixed, rest = list(tags[:keep]), list(tags[keep:])
+    if shuffle:
+        rng.shuffle(rest)
+    return fixed + rest
+
+
+def load_pixels(example: Example) -> torch.Tensor:
+    """The picture as the model sees it: (3, height, width), -1 .. 1, scaled to cover its bucket and cropped."""
+    image = load_image(example.path)
+    if image.size != example.resized:
+        shrink = example.resized[0] <= image.size[0]
+        # area averaging when shrinking keeps fine lines from flickering, Lanczos keeps edges when enlarging
+        image = image.resize(example.resized, Image.Resampling.BOX if shrink else Image.Resampling.LANCZOS)
+    left, top = example.crop
+    image = image.crop((left, top, left + example.bucket[0], top + example.bucket[1]))
+    pixels = torch.from_numpy(np.array(image, dtype=np.float32))
+    return pixels.permute(2, 0, 1) / 127.5 - 1.0
+
+
+class LatentCache:
+    """Mean and standard deviation of each picture's latent, flipped ones too; a fresh latent is drawn every time."""
+
+    def __init__(self, encode: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]], dataset: Dataset, keep: bool) -> None:
+        self._encode = encode
+        self._dataset = dataset
+        self._keep = keep
+        self._stored: dict[tuple[int, bool], tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def fill(self) -> Iterator[tuple[int, int]]:
+        """Encode everything once; yields (done, total). UserError for a picture that gives no finite latent."""
+        wanted = [(i, f) for i, e in enumerate(self._dataset.examples) for f in ((False, True) if e.flip else (False,))]
+        for done, key in enumerate(wanted, start=1):
+            self._stored[key] = self._compute(*key)
+            yield done, len(wanted)
+
+    def get(self, index: int, flipped: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._stored.get((index, flipped)) or self._compute(index, flipped)
+
+    def _compute(self, index: int, flipped: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        example = self._dataset.examples[index]
+        pixels = load_pixels(example)
+        mean, std = self._encode((pixels.flip(-1) if flipped else pixels)[None])
+        if not (torch.isfinite(mean).all() and torch.isfinite(std).all()):
+            raise UserError(
+                f"The VAE gives no usable numbers for {example.path.name}.", "Use another VAE, or remove this picture."
+            )
+        return mean[0], std[0]
+
+    def batch(self, draws: Sequence[Draw], generator: torch.Generator) -> torch.Tensor:
+        """Unscaled latents (batch, 4, h, w) drawn from the pictures' distributions, on the CPU."""
+        stored = [self.get(draw.example, draw.flipped) for draw in draws]
+        mean = torch.stack([m for m, _ in stored])
+        std = torch.stack([s for _, s in stored])
+        return mean + std * torch.randn(mean.shape, generator=generator)
