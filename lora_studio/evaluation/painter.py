@@ -1,0 +1,105 @@
+"""Drawing the test prompts with the base model, or with a LoRA merged into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL.Image import Image
+
+from ..errors import UserError
+from .prompts import TestPrompt
+
+
+class Painter(Protocol):
+    """What an evaluation asks of the model."""
+
+    def draw(
+        self, prompts: Sequence[TestPrompt], lora: Path | None, weight: float, drawn: Callable[[int], None]
+    ) -> list[Image]:
+        """One picture a prompt, in order; ``drawn(n)`` is told how many are done. ``lora`` None: the base model."""
+        ...
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """How every picture is drawn: pixels, sampling steps, guidance, negative prompt, pictures at a time."""
+
+    width: int
+    height: int
+    steps: int
+    cfg: float
+    negative: str
+    batch_size: int
+
+
+class ModelPainter:
+    """Draws with the trainer's sampler. Loading and sampling need torch, which is imported only here."""
+
+    def __init__(self, base: str, vae: str, prediction: str, clip_skip: int, max_tokens: int, canvas: Canvas, device: str) -> None:
+        import torch
+
+        from ..trainer.models import load_base
+
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        half = torch.bfloat16 if device.startswith("cuda") and torch.cuda.is_bf16_supported() else torch.float16
+        dtype = half if device.startswith("cuda") else torch.float32
+        self.model = load_base(base, device, dtype, vae=vae, prediction=prediction)
+        self.model.clip_skip = clip_skip
+        self.model.max_tokens = max_tokens
+        self.canvas = canvas
+        self.device = device
+        self.notes: list[str] = []
+        self._batch = canvas.batch_size
+
+    def draw(
+        self, prompts: Sequence[TestPrompt], lora: Path | None, weight: float, drawn: Callable[[int], None]
+    ) -> list[Image]:
+        """See Painter. Raises UserError for a LoRA none of whose modules are in the base model."""
+        if lora is None:
+            return self._sample(prompts, drawn)
+        from ..trainer.network import merged
+
+        with merged(self.model, lora, weight) as report:
+            if not report.matched:
+                raise UserError(
+                    f"Nothing in {lora.name} fits the base model {self.model.path.name}.",
+                    "Evaluate it with the base model it was trained on.",
+                )
+            if report.unmatched:
+                note = f"{len(report.unmatched)} of {len(report.matched) + len(report.unmatched)} modules of {lora.name} do not fit the base model"
+                if note not in self.notes:
+                    self.notes.append(note)
+            return self._sample(prompts, drawn)
+
+    def _sample(self, prompts: Sequence[TestPrompt], drawn: Callable[[int], None]) -> list[Image]:
+        import torch
+
+        from ..trainer.sampling import Prompt, sample
+
+        c = self.canvas
+        asked = [Prompt(p.text, c.negative, p.seed, c.width, c.height, c.steps, c.cfg) for p in prompts]
+
+        def progress(done: int, total: int, message: str) -> None:
+            drawn(done)
+
+        while True:
+            try:
+                return sample(self.model, asked, self._batch, progress)
+            except torch.cuda.OutOfMemoryError as error:
+                if self._batch == 1:
+                    raise UserError(
+                        f"There is not enough GPU memory to draw one picture of {c.width}x{c.height}.",
+                        "Close other programs that use the GPU, or evaluate with a smaller width and height.",
+                    ) from error
+                # the pictures of a batch do not depend on each other: a smaller batch draws the same ones
+                self._batch = max(1, self._batch // 2)
+                torch.cuda.empty_cache()
+
+
+def describe(painter: Any) -> dict[str, Any]:
+    """What the report says about the painter: device and notes, where it has them."""
+    return {"device": getattr(painter, "device", ""), "notes": list(getattr(painter, "notes", []))}

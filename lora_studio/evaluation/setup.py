@@ -1,0 +1,178 @@
+"""What an evaluation needs to know of a run, read from the run's, the project's and the dataset's folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from ..dataset import list_items, read_caption
+from ..errors import UserError
+from ..files import read_json
+from ..project import Project
+from .families import plain
+from .measure import Judge
+from .options import EvaluateOptions
+from .scores import Reader
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run as the evaluation sees it. ``epochs``: number and LoRA file of every saved epoch that still exists."""
+
+    run_dir: Path
+    project: str
+    trigger: str
+    traits: tuple[str, ...]
+    tagger: str
+    base: str
+    vae: str
+    prediction: str
+    clip_skip: int
+    max_tokens: int
+    size: tuple[int, int]
+    cfg: float
+    images: int
+    captions: tuple[tuple[str, ...], ...]
+    epochs: tuple[tuple[int, Path], ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_setup(run_dir: Path, options: EvaluateOptions) -> Setup:
+    """Raises UserError for a folder that is no run, or a run without a saved epoch."""
+    run_dir = run_dir.resolve()
+    if not (run_dir / "config.json").is_file():
+        raise UserError(f"{run_dir} is not a training run: it has no config.json.", "Choose one that `runs PROJECT` lists.")
+    config: dict[str, Any] = read_json(run_dir / "config.json")
+    project = Project.open(run_dir.parent.parent) if run_dir.parent.name == "runs" else None
+    traits = options.traits if options.traits is not None else project.traits if project else ()
+    epochs, notes = saved_epochs(run_dir, config, options.epochs)
+    captions = tuple(_captions(config))
+    width, height = _size(config.get("resolution", 512))
+    return Setup(
+        run_dir=run_dir,
+        project=project.name if project else str(config.get("output_name", run_dir.name)),
+        trigger=str(config.get("trigger") or (project.trigger if project else "")),
+        traits=tuple(dict.fromkeys(plain(t) for t in traits)),
+        tagger=options.tagger or tagger_of(project, str(config["base"])),
+        base=str(config["base"]),
+        vae=str(config.get("vae", "")),
+        prediction=str(config.get("prediction", "auto")),
+        clip_skip=int(config.get("clip_skip", 1)),
+        max_tokens=int(config.get("max_tokens", 225)),
+        size=(width // 8 * 8, height // 8 * 8),
+        cfg=float(config.get("sample_cfg", 4.0)),
+        images=len(captions),
+        captions=captions,
+        epochs=epochs,
+        notes=notes,
+    )
+
+
+def saved_epochs(
+    run_dir: Path, config: Mapping[str, Any], chosen: Sequence[int]
+) -> tuple[tuple[tuple[int, Path], ...], tuple[str, ...]]:
+    """The epochs of the run's `checkpoint` events whose files exist, in order, and notes on those that do not.
+
+    A file that was moved with its project is looked for in the project's output folder.
+    """
+    output = run_dir.parent.parent / "output"
+    found: dict[int, Path] = {}
+    notes: dict[int, str] = {}
+    for event in _events(run_dir / "events.jsonl"):
+        if event.get("type") != "checkpoint" or not event.get("path"):
+            continue
+        epoch, path = int(event.get("epoch", 0)), Path(str(event["path"]))
+        if chosen and epoch not in chosen:
+            continue
+        places = [path, Path(str(config.get("output_dir", ""))) / path.name, output / path.name]
+        place = next((p for p in places if p.is_file()), None)
+        if place is None:
+            notes[epoch] = f"Epoch {epoch} is left out: {path.name} is no longer there."
+        else:
+            found[epoch] = place
+            notes.pop(epoch, None)
+    if not found:
+        raise UserError(
+            f"The run {run_dir.name} has no saved epoch to evaluate.",
+            "Let it train until its first epoch is saved, then evaluate again.",
+        )
+    return tuple(sorted(found.items())), tuple(notes[k] for k in sorted(notes))
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    """Complete lines only: the trainer may be writing the last one."""
+    if not path.is_file():
+        return
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def _captions(config: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for folder in config.get("folders", ()):
+        if folder.get("is_reg"):
+            continue
+        for item in list_items(Path(folder["path"])):
+            yield read_caption(item.caption_path).tags if item.caption_path.is_file() else ()
+
+
+def _size(resolution: Any) -> tuple[int, int]:
+    if isinstance(resolution, str):
+        resolution = [int(part) for part in resolution.lower().split("x")]
+    if isinstance(resolution, int):
+        return resolution, resolution
+    sides = list(resolution)
+    return int(sides[0]), int(sides[-1])
+
+
+def tagger_of(project: Project | None, base: str) -> str:
+    """The tagger that tagged the project's dataset; for the demo world's model the demo tagger."""
+    from ..demo import checkpoint_path
+
+    used = (project.settings.get("tag") or {}).get("model", "") if project else ""
+    if used:
+        return str(used)
+    if Path(base).resolve() == checkpoint_path().resolve():
+        return "demo"
+    raise UserError(
+        "It is not known which tagger wrote this dataset's captions.",
+        "Name one to read the pictures with: evaluate RUN --tagger NAME.",
+    )
+
+
+class TaggerJudge:
+    """A tagger with the thresholds it writes captions with."""
+
+    def __init__(self, tagger: Any, general: float, character: float) -> None:
+        self._tagger = tagger
+        kept = [(i, label) for i, label in enumerate(tagger.labels) if label.category != "rating"]
+        self._columns = [i for i, _ in kept]
+        self.reader = Reader(
+            tuple(plain(label.name) for _, label in kept),
+            tuple(character if label.category == "character" else general for _, label in kept),
+        )
+
+    def predict(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
+        """Probabilities (pictures, tags without ratings), 16 pictures at a time."""
+        parts = [self._tagger.predict(list(pictures[i : i + 16])) for i in range(0, len(pictures), 16)]
+        return np.concatenate(parts)[:, self._columns]
+
+
+def open_judge(name: str) -> Judge:
+    """The tagger called ``name`` (a catalogue name, ``demo``, or a folder) with its own thresholds."""
+    from ..tagging import load_tagger, thresholds_of
+
+    tagger = load_tagger(name)
+    general, character = thresholds_of(name)
+    return TaggerJudge(tagger, general, character)
