@@ -1,0 +1,71 @@
+"""The item at the centre of every step: a picture on disk and its caption file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import TEMPORARY_PREFIX
+from .images import SUFFIXES, image_size
+
+
+@dataclass(frozen=True)
+class ImageItem:
+    """A picture, where its caption is (or would be), and its upright size in pixels."""
+
+    path: Path
+    caption_path: Path
+    width: int
+    height: int
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> ImageItem:
+        """Read the size from the picture's header. Raises UserError when it is not a picture."""
+        path = Path(path)
+        width, height = image_size(path)
+        return cls(path=path, caption_path=path.with_suffix(".txt"), width=width, height=height)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"path": str(self.path), "caption_path": str(self.caption_path), "width": self.width, "height": self.height}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ImageItem:
+        return cls(Path(data["path"]), Path(data["caption_path"]), int(data["width"]), int(data["height"]))
+
+
+@dataclass(frozen=True)
+class FolderScan:
+    """What a folder holds: pictures in order of name, and (path, reason) of those that cannot be read."""
+
+    items: tuple[ImageItem, ...] = ()
+    unreadable: tuple[tuple[Path, str], ...] = ()
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file of this name would be a picture of the user's (not a temporary file, not macOS's `._` companions)."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith((TEMPORARY_PREFIX, "._"))
+
+
+def scan_folder(folder: str | Path) -> FolderScan:
+    """Look at every picture directly in `folder`, headers only. Raises UserError when the folder is not there."""
+    folder = Path(folder)
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if is_picture_name(entry.name) and entry.is_file())
+    except OSError as error:
+        raise UserError(f"The folder {folder} cannot be read: {error.strerror}.", "Check the path.") from error
+    items: list[ImageItem] = []
+    unreadable: list[tuple[Path, str]] = []
+    for name in names:
+        try:
+            items.append(ImageItem.from_path(folder / name))
+        except UserError as error:
+            unreadable.append((folder / name, error.message))
+    return FolderScan(tuple(items), tuple(unreadable))
+
+
+def list_items(folder: str | Path) -> list[ImageItem]:
+    """The readable pictures directly in `folder` in order of name; `scan_folder` also names the others."""
+    return list(scan_folder(folder).items)
