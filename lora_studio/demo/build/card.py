@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL
 from PIL import Image
-from transformers import CLIPTextModel, CLIPTokenizer
+
+from lora_studio.trainer.models import load_base
+from lora_studio.trainer.sampling import Prompt, sample
 
 from .. import ASSETS
 from ..scene import GROUPS, TAGS, sample_scene, scene_tags
@@ -20,34 +22,11 @@ from .vae import HELD_OUT, psnr, to_tensor
 SAMPLES = 64
 
 
-def load_pipeline(work: Path) -> StableDiffusionPipeline:
-    """diffusers' own pipeline around the trained parts: an independent reader of them."""
-    scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1
-    )
-    pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(work / "vae"),
-        text_encoder=CLIPTextModel.from_pretrained(work / "text_encoder"),
-        tokenizer=CLIPTokenizer.from_pretrained(work / "tokenizer"),
-        unet=UNet2DConditionModel.from_pretrained(work / "unet"),
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def generate(pipeline: StableDiffusionPipeline, prompts: list[str], seed: int, batch: int = 16) -> np.ndarray:
-    """(n, 128, 128, 3) uint8: DDIM, 20 steps, CFG 4."""
-    out = []
-    for a in range(0, len(prompts), batch):
-        part = prompts[a : a + batch]
-        generators = [torch.Generator().manual_seed(seed + a + k) for k in range(len(part))]
-        result = pipeline(part, num_inference_steps=20, guidance_scale=4.0, height=128, width=128, generator=generators, output_type="np")
-        out.append((result.images * 255).round().astype(np.uint8))
-    return np.concatenate(out)
+def generate(prompts: list[str], seed: int, assets: Path) -> np.ndarray:
+    """(n, 128, 128, 3) uint8: DDIM, 20 steps, CFG 4, read from the exported checkpoint."""
+    model = load_base(assets / "tiny_world.safetensors")
+    wanted = [Prompt(text, seed=seed + k, width=128, height=128) for k, text in enumerate(prompts)]
+    return np.stack([np.asarray(p) for p in sample(model, wanted, batch_size=16)])
 
 
 def obeyed(reader: Reader, pictures: np.ndarray, wanted: list[list[str]]) -> dict[str, float]:
@@ -81,15 +60,15 @@ def write(work: Path, assets: Path = ASSETS) -> None:
     rng = random.Random(77)
     scenes = [sample_scene(rng) for _ in range(SAMPLES)]
     wanted = [scene_tags(s) for s in scenes]
-    pipeline = load_pipeline(work)
-    pictures = generate(pipeline, [", ".join(t) for t in wanted], seed=1000)
+    pictures = generate([", ".join(t) for t in wanted], 1000, assets)
     rates = obeyed(reader, pictures, wanted)
     mean = float(np.average(list(rates.values()), weights=[sum(t in w for w in wanted) for t in rates]))
     sheet(pictures[:32], 8).save(assets / "samples.png", optimize=True)
+    vae = AutoencoderKL.from_pretrained(work / "vae").eval()
     drawn = np.load(work / "pictures.npy", mmap_mode="r")[:HELD_OUT]
-    decibels = psnr(pipeline.vae, drawn)
+    decibels = psnr(vae, drawn)
     with torch.no_grad():
-        back = pipeline.vae.decode(pipeline.vae.encode(to_tensor(drawn[:16])).latent_dist.mean).sample.clamp(-1, 1)
+        back = vae.decode(vae.encode(to_tensor(drawn[:16])).latent_dist.mean).sample.clamp(-1, 1)
     again = ((back + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     rows = np.concatenate([drawn[:8], again[:8], drawn[8:16], again[8:16]])
     sheet(rows, 8).save(work / "vae.png", optimize=True)

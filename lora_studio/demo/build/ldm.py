@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from .. import ASSETS
+from lora_studio.trainer import ldm_keys
 
-UNET_WHOLE = {
-    "time_embedding.linear_1": "time_embed.0",
-    "time_embedding.linear_2": "time_embed.2",
-    "conv_in": "input_blocks.0.0",
-    "conv_norm_out": "out.0",
-    "conv_out": "out.2",
-}
-RESNET = {
-    "norm1": "in_layers.0",
-    "conv1": "in_layers.2",
-    "time_emb_proj": "emb_layers.1",
-    "norm2": "out_layers.0",
-    "conv2": "out_layers.3",
-    "conv_shortcut": "skip_connection",
-}
-VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+from .. import ASSETS
 
 YAML = """\
 # The WebUI reads this beside the checkpoint: the demo world's Stable Diffusion 1.x, 64 channels wide.
@@ -89,57 +73,16 @@ model:
 """
 
 
-def unet_key(key: str) -> str:
-    """A diffusers UNet key in LDM's naming (three blocks a level, ``layers_per_block`` 2)."""
-    for ours, theirs in UNET_WHOLE.items():
-        if key.startswith(ours + "."):
-            return theirs + key[len(ours) :]
-    mid = re.fullmatch(r"mid_block\.(resnets|attentions)\.(\d)\.(.+)", key)
-    if mid:
-        kind, index, rest = mid[1], int(mid[2]), mid[3]
-        prefix = "middle_block.1." if kind == "attentions" else f"middle_block.{2 * index}."
-    else:
-        m = re.fullmatch(r"(down|up)_blocks\.(\d)\.(\w+)\.(\d)\.(.+)", key)
-        if m is None:
-            raise ValueError(f"unexpected UNet key {key}")
-        level, kind, index, rest = int(m[2]), m[3], int(m[4]), m[5]
-        if kind == "downsamplers":
-            return f"input_blocks.{3 * level + 3}.0.op." + rest.removeprefix("conv.")
-        if kind == "upsamplers":
-            return f"output_blocks.{3 * level + 2}.{1 if level == 0 else 2}.{rest}"
-        block = f"input_blocks.{3 * level + index + 1}" if m[1] == "down" else f"output_blocks.{3 * level + index}"
-        prefix = f"{block}.{1 if kind == 'attentions' else 0}."
-    if kind == "resnets":
-        name, _, tail = rest.partition(".")
-        rest = f"{RESNET[name]}.{tail}"
-    return prefix + rest
-
-
-def vae_key(key: str, levels: int = 4) -> str:
-    """A diffusers VAE key in LDM's naming; the decoder counts its levels from the other end."""
-    m = re.fullmatch(r"(encoder|decoder)\.(down|up)_blocks\.(\d)\.(\w+)\.(\d)\.(.+)", key)
-    if m:
-        side, way, level, kind, index, rest = m[1], m[2], int(m[3]), m[4], m[5], m[6]
-        level = level if way == "down" else levels - 1 - level
-        part = f"block.{index}" if kind == "resnets" else f"{way}sample"
-        key = f"{side}.{way}.{level}.{part}.{rest}"
-    m = re.fullmatch(r"(encoder|decoder)\.mid_block\.(resnets|attentions)\.(\d)\.(.+)", key)
-    if m:
-        side, kind, index, rest = m[1], m[2], int(m[3]), m[4]
-        if kind == "attentions":
-            name, _, tail = rest.rpartition(".")
-            key = f"{side}.mid.attn_1.{VAE_ATTENTION[name]}.{tail}"
-        else:
-            key = f"{side}.mid.block_{index + 1}.{rest}"
-    return key.replace("conv_shortcut", "nin_shortcut").replace("conv_norm_out", "norm_out")
+UNET_SHAPE = {"layers_per_block": 2, "up_block_types": ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3)}
 
 
 def to_ldm(unet: dict[str, torch.Tensor], vae: dict[str, torch.Tensor], text: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Three diffusers state dicts as one SD1.x LDM state dict, fp16."""
-    out = {"model.diffusion_model." + unet_key(k): v for k, v in unet.items()}
+    out = {ldm_keys.UNET_PREFIX + ldm_keys.unet_path(k, UNET_SHAPE): v for k, v in unet.items()}
     for k, v in vae.items():
-        name = vae_key(k)
-        out["first_stage_model." + name] = v[:, :, None, None] if "attn_1" in name and v.ndim == 2 else v
+        name = ldm_keys.vae_path(k, levels=4)
+        # LDM writes the VAE's attention as 1 x 1 convolutions.
+        out[ldm_keys.VAE_PREFIX + name] = v[:, :, None, None] if "attn_1" in name and v.ndim == 2 else v
     out.update({"cond_stage_model.transformer." + k: v for k, v in text.items()})
     return {k: v.to(torch.float16).contiguous() for k, v in out.items()}
 

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from lora_studio.trainer.clip_tokens import BOS, COMMA, EOS, ClipTokenizer
 
 from ..scene import EXTRAS, GROUPS, TAGS, Scene, sample_scene, scene_tags
 from .parallel import Budget, decay, launch
 
-BOS, EOS, COMMA = 49406, 49407, 267
 WIDTH, LENGTH = 64, 77
 FIRST_WORD = 512  # below: single bytes and letters
 
@@ -75,8 +76,8 @@ class WorldEmbedding(torch.nn.Module):
 class Captions:
     """Turns scenes into token ids, the way training captions vary."""
 
-    def __init__(self, tokenizer: CLIPTokenizer) -> None:
-        self.ids = {t: tokenizer(t, add_special_tokens=False).input_ids for t in TAGS}
+    def __init__(self) -> None:
+        self.ids = {t: ClipTokenizer.bundled().encode(t) for t in TAGS}
         self.own = sorted({BOS, EOS, COMMA, *(i for ids in self.ids.values() for i in ids)})
         taken = set(self.own)
         self.foreign = [i for i in range(FIRST_WORD, BOS) if i not in taken]
@@ -107,9 +108,9 @@ class Captions:
         return self.sequence(parts), set(tags)
 
 
-def encoder_for_training(tokenizer: CLIPTokenizer) -> tuple[CLIPTextModel, WorldEmbedding, Captions]:
+def encoder_for_training() -> tuple[CLIPTextModel, WorldEmbedding, Captions]:
     """The encoder with the split embedding in place."""
-    captions = Captions(tokenizer)
+    captions = Captions()
     encoder = make_encoder()
     embedding = WorldEmbedding(captions.own)
     encoder.text_model.embeddings.token_embedding = embedding
@@ -125,7 +126,7 @@ def plain_encoder(encoder: CLIPTextModel, embedding: WorldEmbedding) -> CLIPText
 
 
 def _pretrain(rank: int, work: Path, steps: int, minutes: float) -> None:
-    encoder, _, captions = encoder_for_training(CLIPTokenizer.from_pretrained(work / "tokenizer"))
+    encoder, _, captions = encoder_for_training()
     questions = [*GROUPS.values(), *((e,) for e in EXTRAS)]
     query = torch.nn.Parameter(torch.randn(len(questions), WIDTH) * 0.1)
     heads = torch.nn.ModuleList([torch.nn.Linear(WIDTH, len(q) + 1) for q in questions])

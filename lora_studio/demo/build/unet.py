@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
-from transformers import CLIPTokenizer
+
+from lora_studio.trainer import noise
 
 from .parallel import Average, Budget, average_gradients, decay, launch
 from .pictures import load_scenes
@@ -43,18 +44,13 @@ def make_unet() -> UNet2DConditionModel:
     return unet.to(memory_format=torch.channels_last)
 
 
-def alphas_cumprod() -> torch.Tensor:
-    """SD's scaled-linear schedule, 1000 values."""
-    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
-    return torch.cumprod(1 - betas, 0)
-
-
 def _train(rank: int, work: Path, steps: int, minutes: float) -> None:
     unet = make_unet()
-    encoder, embedding, captions = encoder_for_training(CLIPTokenizer.from_pretrained(work / "tokenizer"))
+    encoder, embedding, captions = encoder_for_training()
     encoder.load_state_dict(torch.load(work / "text_pretrained.pt", weights_only=True))
     latents = torch.from_numpy(np.load(work / "latents.npy"))
-    scenes, alphas = load_scenes(work), alphas_cumprod()
+    scenes, alphas = load_scenes(work), noise.alphas_cumprod()
+    weights = noise.min_snr_weights(alphas, MIN_SNR, "epsilon")
     image_params = list(unet.parameters())
     text_params = [p for p in encoder.parameters() if p.requires_grad]
     params = image_params + text_params
@@ -83,11 +79,9 @@ def _train(rank: int, work: Path, steps: int, minutes: float) -> None:
         ids = torch.tensor([captions.sample(scenes[k], rng)[0] for k in ix])
         # Stratified timesteps: one from each twelfth of the schedule lowers the variance of the gradient.
         t = ((torch.arange(BATCH) + torch.rand(BATCH)) / BATCH * 1000).long().clamp(0, 999)
-        a = alphas[t].view(-1, 1, 1, 1)
-        noise = torch.randn_like(x)
-        guess = unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, encoder(ids).last_hidden_state).sample
-        snr = (a / (1 - a)).flatten()
-        loss = ((guess - noise).square().mean((1, 2, 3)) * snr.clamp(max=MIN_SNR) / snr).mean()
+        epsilon = torch.randn_like(x)
+        guess = unet(noise.add_noise(x, epsilon, alphas[t]), t, encoder(ids).last_hidden_state).sample
+        loss = ((guess - epsilon).square().mean((1, 2, 3)) * weights[t]).mean()
         loss.backward()
         average_gradients(params)
         optimizer.step()
