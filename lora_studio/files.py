@@ -73,7 +73,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 def atomic_write_bytes(path: str | Path, data: bytes) -> None:
     """Write `data` whole or not at all. Raises UserError for a full disk or a lack of permission."""
-    with atomic_path(path) as temporary, open(temporary, "xb") as file:
+    with atomic_path(path) as temporary, temporary.open("xb") as file:
         file.write(data)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import UserError
 
@@ -29,10 +29,8 @@ def _known_formats() -> list[str]:
     if not _formats:
         Image.init()
         if "AVIF" not in Image.OPEN:
-            try:  # before 11.3 Pillow leaves AVIF to this plugin, which the WebUI installs
-                import pillow_avif  # type: ignore[import-not-found]  # noqa: F401
-            except ImportError:
-                pass
+            with suppress(ImportError):  # before 11.3 Pillow leaves AVIF to this plugin, which the WebUI installs
+                import pillow_avif  # noqa: F401
         _formats.extend(name for name in _FORMATS if name in Image.OPEN)
     return _formats
 
@@ -71,7 +69,7 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
             yield image
     except UserError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise _unreadable(path, "it is not a picture in a format that is known here.") from None
     except FileNotFoundError:
         raise _unreadable(path, "the file is not there.") from None

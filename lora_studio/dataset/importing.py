@@ -115,7 +115,7 @@ def import_images(sources: Iterable[str | Path], project: Project, progress: Pro
     captions = known = 0
     # Decoding leaves the interpreter free; two at a time bound the memory of huge pictures.
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        for done, (path, problem) in enumerate(zip(pictures, pool.map(_problem, pictures)), 1):
+        for done, (path, problem) in enumerate(zip(pictures, pool.map(_problem, pictures), strict=True), 1):
             progress(done, len(pictures), path.name)
             if problem:
                 skipped.append((path, problem))

@@ -1,0 +1,85 @@
+"""What a crop is asked to do, checked once with every mistake named."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import UserError
+
+FORMATS = {"png": ".png", "jpg": ".jpg", "webp": ".webp"}
+LARGEST_SIDE = 8192
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """size: a number for squares, "WxH" in pixels, or "bucket" (each picture to the aspect-ratio bucket nearest to it).
+
+    base: bucket area is base x base pixels. bucket_max 0: 1024, or 2048 for a base above 768.
+    focal: "smart" or "center". plan_file: JSON of an earlier plan whose boxes are used for the pictures it names.
+    upscale: pictures smaller than the size are enlarged instead of left out.
+    format: png, jpg or webp; quality 1..100 for the last two.
+    """
+
+    size: str = "512"
+    base: int = 512
+    bucket_min: int = 256
+    bucket_max: int = 0
+    bucket_step: int = 64
+    focal: str = "smart"
+    plan_file: str | None = None
+    upscale: bool = False
+    format: str = "png"
+    quality: int = 95
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", str(self.size).strip().lower().replace("×", "x"))
+        object.__setattr__(self, "format", {"jpeg": "jpg"}.get(str(self.format).lower().lstrip("."), str(self.format).lower().lstrip(".")))
+        object.__setattr__(self, "focal", {"centre": "center"}.get(self.focal, self.focal))
+        if self.plan_file is not None:
+            object.__setattr__(self, "plan_file", str(self.plan_file))
+        wrong: list[str] = []
+        if self.size != "bucket":
+            match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", self.size)
+            sides = [int(side) for side in match.groups() if side] if match else []
+            if not sides or not all(8 <= side <= LARGEST_SIDE for side in sides):
+                wrong.append(f"size {self.size!r} is neither a number, WIDTHxHEIGHT (8 to {LARGEST_SIDE}) nor bucket")
+        if not 64 <= self.base <= 4096:
+            wrong.append(f"base {self.base} is not between 64 and 4096")
+        if self.bucket_step < 8 or self.bucket_step % 8:
+            wrong.append(f"bucket_step {self.bucket_step} is not a multiple of 8")
+        elif self.bucket_min < self.bucket_step or self.largest_bucket_side < self.bucket_min:
+            wrong.append(f"bucket_min {self.bucket_min} is not between bucket_step and bucket_max")
+        if self.focal not in ("smart", "center"):
+            wrong.append(f"focal {self.focal!r} is neither smart nor center")
+        if self.format not in FORMATS:
+            wrong.append(f"format {self.format!r} is none of {', '.join(FORMATS)}")
+        if not 1 <= self.quality <= 100:
+            wrong.append(f"quality {self.quality} is not between 1 and 100")
+        if wrong:
+            raise UserError("These crop settings cannot be used: " + "; ".join(wrong) + ".", "See: crop --help")
+
+    @property
+    def largest_bucket_side(self) -> int:
+        return self.bucket_max or (1024 if self.base <= 768 else 2048)
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the pictures written, with its dot."""
+        return FORMATS[self.format]
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """(width, height) in pixels, or None for buckets."""
+        if self.size == "bucket":
+            return None
+        width, _, height = self.size.partition("x")
+        return int(width), int(height or width)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> CropOptions:
+        return cls(**{key: value for key, value in data.items() if key in cls.__dataclass_fields__})
