@@ -1,1 +1,1 @@
-"""What the side of the user sees of a training run: its configuration, events and folder. No torch here."""
+"""Training as the UI side sees it: configuration, presets, checks before the start, runs and their events."""

@@ -1,81 +1,25 @@
-"""What a training run is told: one typed object, checked once, with every mistake named at once."""
+"""Every option of a training run: one frozen object, checked whole, all mistakes named at once."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
 
-from lora_studio.errors import UserError
+from ..errors import UserError
+from .options import CHOICES, RANGES
 
-SCHEDULERS = (
-    "constant",
-    "constant_with_warmup",
-    "linear",
-    "cosine",
-    "cosine_with_restarts",
-    "polynomial",
-    "rex",
-)
-#: key -> allowed words
-CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": ("adamw",),
-    "scheduler": SCHEDULERS,
-    "prediction": ("auto", "epsilon", "v_prediction"),
-    "precision": ("auto", "fp32", "fp16", "bf16"),
-    "save_precision": ("fp16", "bf16", "fp32"),
-}
-#: key -> (lowest, highest) allowed number
-RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**63 - 1),
-    "bucket_min": (8, 8192),
-    "bucket_max": (8, 8192),
-    "bucket_step": (8, 512),
-    "keep_tokens": (0, 225),
-    "caption_dropout": (0, 1),
-    "epochs": (1, 10_000),
-    "max_steps": (0, 10_000_000),
-    "save_every_epochs": (1, 10_000),
-    "keep_last": (0, 10_000),
-    "batch_size": (1, 1024),
-    "gradient_accumulation": (1, 1024),
-    "unet_lr": (0, 10),
-    "text_lr": (0, 10),
-    "weight_decay": (0, 10),
-    "max_grad_norm": (0, math.inf),
-    "scheduler_cycles": (1, 1000),
-    "scheduler_power": (0, 100),
-    "warmup": (0, 1_000_000),
-    "network_dim": (1, 1024),
-    "network_alpha": (0.001, 1024),
-    "min_snr_gamma": (0, 100),
-    "noise_offset": (0, 1),
-    "prior_weight": (0, 100),
-    "prior_every": (1, 1000),
-    "clip_skip": (1, 11),
-    "max_tokens": (75, 225),
-    "threads": (0, 1024),
-    "sample_every_epochs": (0, 10_000),
-    "sample_steps": (1, 500),
-    "sample_cfg": (0, 100),
-    "sample_seed": (0, 2**32 - 1),
-    "state_every_minutes": (0, 100_000),
-}
-WHOLE = {
-    *("seed", "bucket_min", "bucket_max", "bucket_step", "keep_tokens", "epochs", "max_steps", "save_every_epochs"),
-    *("keep_last", "batch_size", "gradient_accumulation", "scheduler_cycles", "network_dim", "prior_every", "clip_skip"),
-    *("max_tokens", "threads", "sample_every_epochs", "sample_steps", "sample_seed"),
-}
-SWITCHES = {"buckets", "bucket_no_upscale", "flip", "shuffle_captions", "gradient_checkpointing", "cache_latents"}
-REQUIRED = ("base", "folders", "output_name", "output_dir")
+Parse = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class DatasetFolder:
-    """A folder of pictures with captions; None takes the run's value."""
+    """Pictures and captions of one folder. ``None`` takes the run's own value."""
 
     path: str
     repeats: int = 10
@@ -86,7 +30,11 @@ class DatasetFolder:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything a run depends on. `from_dict` checks it; `to_dict` gives plain JSON."""
+    """What a run trains on what, and how. ``options.HELP`` says of each field what it does.
+
+    ``resolution`` is (width, height) in pixels; learning rates are peaks; ``warmup``
+    below 1 is a share of all steps; ``max_steps`` 0 means by epochs.
+    """
 
     base: str
     folders: tuple[DatasetFolder, ...]
@@ -136,145 +84,217 @@ class TrainingConfig:
     gradient_checkpointing: bool = False
     cache_latents: bool = True
     threads: int = 0
-    sample_prompts: tuple[str, ...] = ()
+    device: str = "auto"
+    sample_prompts: tuple[str, ...] = field(default_factory=tuple)
     sample_every_epochs: int = 1
     sample_steps: int = 20
     sample_cfg: float = 4.0
     sample_seed: int = 1
     state_every_minutes: float = 10.0
-    device: str = "auto"
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
-        """Check and convert; one UserError names every mistake, unknown keys with the nearest known one."""
-        problems: list[str] = []
-        known = {field.name for field in fields(cls)}
-        problems += [_unknown(key, known) for key in values if key not in known]
-        problems += [f"{key} is missing" for key in REQUIRED if not values.get(key)]
-        checked: dict[str, Any] = {}
-        for key in known & set(values):
-            try:
-                checked[key] = _check(key, values[key])
-            except ValueError as error:
-                problems.append(f"{key}: {error}")
-        low, high = checked.get("bucket_min", cls.bucket_min), checked.get("bucket_max", cls.bucket_max)
-        if low > high:
-            problems.append(f"bucket_min: {low} is more than bucket_max, {high}")
-        if checked.get("unet_lr", cls.unet_lr) == 0 and checked.get("text_lr", cls.text_lr) == 0:
-            problems.append("unet_lr and text_lr are both 0: nothing would be trained")
+        """Build and check.
+
+        Raises:
+            UserError: naming every unknown key, missing key and bad value at once.
+        """
+        config, problems = _build(cls, values, "")
+        if config is not None:
+            problems += _together(config)
         if problems:
-            raise UserError("The training settings have mistakes:\n- " + "\n- ".join(sorted(problems)), "Correct them and start again.")
-        return cls(**checked)
+            raise UserError(
+                "The training settings have " + ("a mistake" if len(problems) == 1 else f"{len(problems)} mistakes") + ":\n  "
+                + "\n  ".join(problems),
+                "Correct them and start again; `train --help-keys` lists every option.",
+            )
+        assert config is not None
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; ``from_dict(to_dict())`` gives an equal object."""
+        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return values
 
 
-def _unknown(key: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(key, sorted(known), 1)
-    return f"{key} is not a setting" + (f"; is {close[0]} meant?" if close else "")
+OPTIONS: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(TrainingConfig))
 
 
-def _check(key: str, value: Any) -> Any:
-    """The value in its proper type; ValueError with words for a person."""
-    if key in CHOICES:
-        if value not in CHOICES[key]:
-            raise ValueError(f"{value!r} is none of {', '.join(CHOICES[key])}")
-        return value
-    if key in SWITCHES:
-        return _switch(value)
-    if key in RANGES:
-        return _number(value, *RANGES[key], whole=key in WHOLE)
-    if key == "resolution":
-        return _resolution(value)
-    if key == "betas":
-        return _betas(value)
-    if key == "folders":
-        return _folders(value)
-    if key == "sample_prompts":
-        if isinstance(value, str):
-            return (value,) if value else ()
-        if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
-            raise ValueError("a list of texts is wanted")
-        return tuple(value)
+def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
+    """``["epochs=5", "unet_lr=1e-3"]`` as a dict of still unchecked values.
+
+    Raises:
+        UserError: naming every pair that is not ``key=value`` or whose key is unknown.
+    """
+    values: dict[str, Any] = {}
+    problems = []
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        key = key.strip()
+        if not equals:
+            problems.append(f"\"{pair}\" is not key=value")
+        elif key not in OPTIONS:
+            problems.append(_unknown(key, OPTIONS))
+        else:
+            values[key] = text.strip()
+    if problems:
+        raise UserError("These settings cannot be read:\n  " + "\n  ".join(problems), "`train --help-keys` lists every option.")
+    return values
+
+
+def _unknown(key: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, list(known), 1)
+    return f"{key}: there is no such option" + (f"; do you mean {close[0]}?" if close else "")
+
+
+def _build(cls: type, values: Mapping[str, Any], prefix: str) -> tuple[Any, list[str]]:
+    """An instance of ``cls`` (or None) and the mistakes found."""
+    if not isinstance(values, Mapping):
+        return None, [f"{prefix.rstrip('.') or 'config'}: expected an object, got {values!r}"]
+    hints = get_type_hints(cls)
+    problems = [_unknown(prefix + key, [prefix + h for h in hints]) for key in values if key not in hints]
+    parsed: dict[str, Any] = {}
+    for f in dataclasses.fields(cls):
+        if f.name not in values:
+            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+                problems.append(f"{prefix}{f.name}: is missing")
+            continue
+        if f.name == "folders":
+            folders, mistakes = _folders(values[f.name])
+            parsed[f.name] = folders
+            problems += mistakes
+            continue
+        try:
+            parsed[f.name] = _PARSERS[str(hints[f.name])](values[f.name])
+        except ValueError as error:
+            problems.append(f"{prefix}{f.name}: {error}, got {values[f.name]!r}")
+            continue
+        mistake = _out_of_bounds(f.name, parsed[f.name])
+        if mistake:
+            problems.append(f"{prefix}{f.name}: {mistake}, got {values[f.name]!r}")
+    return (None if problems else cls(**parsed)), problems
+
+
+def _folders(value: Any) -> tuple[tuple[DatasetFolder, ...], list[str]]:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, (list, tuple)) or not value:
+        return (), ["folders: expected at least one folder"]
+    built, problems = [], []
+    for k, entry in enumerate(value):
+        if isinstance(entry, str):
+            entry = {"path": entry}
+        folder, mistakes = _build(DatasetFolder, entry, f"folders[{k}].")
+        built.append(folder)
+        problems += mistakes
+    return tuple(built), problems
+
+
+def _out_of_bounds(name: str, value: Any) -> str:
+    if name in CHOICES and value not in CHOICES[name]:
+        return "must be one of " + ", ".join(CHOICES[name])
+    low, high = RANGES.get(name, (-math.inf, math.inf))
+    numbers = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(v, (int, float)) and not isinstance(v, bool) and not low <= v <= high for v in numbers):
+        return f"must be at least {low:g}" if math.isinf(high) else f"must be from {low:g} to {high:g}"
+    return ""
+
+
+def _together(config: TrainingConfig) -> list[str]:
+    """Mistakes that only show when two options are seen together."""
+    problems = []
+    if config.bucket_min > config.bucket_max:
+        problems.append(f"bucket_min: {config.bucket_min} is above bucket_max {config.bucket_max}")
+    if any(side % 8 for side in config.resolution):
+        problems.append(f"resolution: both sides must be multiples of 8, got {config.resolution[0]}x{config.resolution[1]}")
+    if config.unet_lr == 0 and config.text_lr == 0:
+        problems.append("unet_lr, text_lr: both are 0, so nothing would be trained")
+    if config.prior_weight and not config.trigger:
+        problems.append("prior_weight: needs a trigger word, since it trains what happens without it")
+    if not config.output_name.strip():
+        problems.append("output_name: is empty")
+    return problems
+
+
+def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"a text is wanted, not {value!r}")
-    if key == "output_name" and (re.search(r'[<>:"/\\|?*\x00-\x1f]', value) or value.strip(". ") != value):
-        raise ValueError(f"{value!r} cannot be a file name on every system")
+        raise ValueError("expected text")
     return value
 
 
-def _switch(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-    if str(value).strip().lower() in words:
-        return words[str(value).strip().lower()]
-    raise ValueError(f"true or false is wanted, not {value!r}")
-
-
-def _number(value: Any, low: float, high: float, *, whole: bool) -> float:
-    if isinstance(value, bool):
-        raise ValueError(f"a number is wanted, not {value!r}")
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError("expected a whole number")
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"a number is wanted, not {value!r}") from None
-    if math.isnan(number) or not low <= number <= high:
-        raise ValueError(f"{value} is not between {low:g} and {high:g}")
-    if not whole:
-        return number
-    if number != int(number):
-        raise ValueError(f"a whole number is wanted, not {value}")
-    return int(value) if isinstance(value, (int, str)) and str(value).lstrip("+-").isdigit() else int(number)
+    except ValueError:
+        raise ValueError("expected a whole number") from None
+    if not number.is_integer():
+        raise ValueError("expected a whole number")
+    return int(number)
 
 
-def _resolution(value: Any) -> tuple[int, int]:
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError("expected a number")
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError("expected a number") from None
+    if not math.isfinite(number):
+        raise ValueError("expected a finite number")
+    return number
+
+
+def _yes_no(value: Any) -> bool:
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, (str, int)) and str(value).lower() in words:
+        return words[str(value).lower()]
+    raise ValueError("expected true or false")
+
+
+def _size(value: Any) -> tuple[int, int]:
+    parts = re.split(r"\s*[x×,]\s*", value.strip().lower()) if isinstance(value, str) else value
+    if isinstance(parts, (int, float)):
+        parts = [parts]
+    if not isinstance(parts, (list, tuple)) or len(parts) not in (1, 2):
+        raise ValueError("expected a size like 512 or 512x768")
+    sides = [_whole(p) for p in parts]
+    return sides[0], sides[-1]
+
+
+def _pair(value: Any) -> tuple[float, float]:
+    parts = value.strip("()[] ").split(",") if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or len(parts) != 2:
+        raise ValueError("expected two numbers")
+    return _number(parts[0]), _number(parts[1])
+
+
+def _lines(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
-        value = re.split(r"[x×,]", value.strip().lower())
-    sides = [value, value] if isinstance(value, (int, float)) and not isinstance(value, bool) else list(value)
-    if len(sides) == 1:
-        sides *= 2
-    if len(sides) != 2:
-        raise ValueError("a number or WIDTHxHEIGHT is wanted")
-    width, height = (int(_number(side, 64, 8192, whole=True)) for side in sides)
-    if width % 8 or height % 8:
-        raise ValueError(f"{width}x{height} is not made of multiples of 8")
-    return width, height
+        value = [line for line in value.splitlines() if line.strip()]
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+        raise ValueError("expected a list of texts")
+    return tuple(value)
 
 
-def _betas(value: Any) -> tuple[float, float]:
-    if isinstance(value, str):
-        value = value.strip("()[] ").split(",")
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
-        raise ValueError("two numbers are wanted")
-    first, second = (_number(v, 0, 0.999999999, whole=False) for v in value)
-    return first, second
+def _optional(parse: Parse) -> Parse:
+    return lambda value: None if value is None else parse(value)
 
 
-def _folders(value: Any) -> tuple[DatasetFolder, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise ValueError("a list of folders is wanted")
-    found = []
-    for entry in value:
-        if isinstance(entry, DatasetFolder):
-            entry = asdict(entry)
-        if isinstance(entry, str):
-            entry = {"path": entry}
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("path"), str) or not entry["path"]:
-            raise ValueError(f"{entry!r} has no path")
-        known = {field.name for field in fields(DatasetFolder)}
-        for key in entry:
-            if key not in known:
-                raise ValueError(_unknown(str(key), known))
-        keep, flip = entry.get("keep_tokens"), entry.get("flip")
-        found.append(
-            DatasetFolder(
-                path=entry["path"],
-                repeats=int(_number(entry.get("repeats", 10), 1, 100_000, whole=True)),
-                keep_tokens=None if keep is None else int(_number(keep, 0, 225, whole=True)),
-                flip=None if flip is None else _switch(flip),
-                is_reg=_switch(entry.get("is_reg", False)),
-            )
-        )
-    return tuple(found)
+_PARSERS: dict[str, Parse] = {
+    str(kind): parse
+    for kind, parse in (
+        (str, _text),
+        (int, _whole),
+        (float, _number),
+        (bool, _yes_no),
+        (int | None, _optional(_whole)),
+        (bool | None, _optional(_yes_no)),
+        (tuple[int, int], _size),
+        (tuple[float, float], _pair),
+        (tuple[str, ...], _lines),
+    )
+}

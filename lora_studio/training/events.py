@@ -1,14 +1,16 @@
-"""The run's diary: `events.jsonl`, one JSON object a line, only ever appended to.
+"""The trainer's word to everyone else: an append-only ``events.jsonl``, one object a line.
 
-Each object has `v` (1), `seq` (1, 2, 3 ... over all resumptions), `time` (seconds since 1970) and `type`, one of
-`started phase step sample checkpoint warning finished stopped failed`.
+A line is ``{"v": 1, "seq": n, "time": seconds, "type": …, …}``. A writer may die at
+any byte; readers go by whole lines and ignore an unfinished last one.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,56 +20,81 @@ TERMINAL = ("finished", "stopped", "failed")
 
 
 @dataclass(frozen=True)
-class Tail:
-    """New events and the byte offset to go on from."""
+class RunEvent:
+    """One line. ``time`` is seconds since 1970; ``data`` is what the type carries."""
 
-    events: tuple[dict[str, Any], ...]
-    offset: int
+    seq: int
+    time: float
+    type: str
+    data: dict[str, Any] = field(default_factory=dict)
 
+    def to_dict(self) -> dict[str, Any]:
+        return {"v": 1, "seq": self.seq, "time": self.time, "type": self.type, **self.data}
 
-def tail(path: Path, offset: int = 0) -> Tail:
-    """Events from a byte offset on; an unfinished last line is left for the next call, a damaged line is passed over."""
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            data = file.read()
-    except FileNotFoundError:
-        return Tail((), offset)
-    whole = data[: data.rfind(b"\n") + 1]
-    events = []
-    for line in whole.splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            events.append(event)
-    return Tail(tuple(events), offset + len(whole))
-
-
-def read_events(run_dir: Path) -> tuple[dict[str, Any], ...]:
-    """All events of a run so far."""
-    return tail(run_dir / FILE).events
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RunEvent:
+        rest = {k: v for k, v in values.items() if k not in ("v", "seq", "time", "type")}
+        return cls(int(values["seq"]), float(values["time"]), str(values["type"]), rest)
 
 
 class EventWriter:
-    """Appends events of one run; numbering goes on where an earlier process of the run ended."""
+    """Appends events to a run's file; after a crash it goes on with the next number."""
 
     def __init__(self, run_dir: Path) -> None:
-        self._path = run_dir / FILE
-        earlier = read_events(run_dir)
-        self._seq = max((int(e.get("seq", 0)) for e in earlier), default=0)
-        if self._path.is_file() and not self._path.read_bytes().endswith(b"\n") and self._path.stat().st_size:
-            with self._path.open("ab") as file:  # the line a killed process did not finish
-                file.write(b"\n")
+        self.path = Path(run_dir) / FILE
+        self._seq = 0
+        for event in read_events(self.path):
+            self._seq = event.seq
+        self._mend()
 
-    def write(self, type: str, **values: Any) -> dict[str, Any]:  # noqa: A002
-        """Write one event and return it. Raises ValueError for a type the protocol does not have."""
+    def _mend(self) -> None:
+        """End a line that a crash left unfinished, so that the next one stands alone."""
+        if self.path.is_file() and self.path.stat().st_size:
+            with self.path.open("rb+") as f:
+                f.seek(-1, os.SEEK_END)
+                if f.read(1) != b"\n":
+                    f.write(b"\n")
+
+    def write(self, type: str, /, **data: Any) -> RunEvent:
+        """Append one event. Lost silently when the disk is full: a log line must not end a training."""
         if type not in TYPES:
-            raise ValueError(f"unknown event type {type!r}")
+            raise ValueError(f"unknown event type {type}")
         self._seq += 1
-        event = {"v": 1, "seq": self._seq, "time": time.time(), "type": type, **values}
-        line = json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n"
-        with self._path.open("ab") as file:
-            file.write(line.encode("utf-8"))
+        event = RunEvent(self._seq, round(time.time(), 3), type, data)
+        line = json.dumps(event.to_dict(), ensure_ascii=False, allow_nan=True) + "\n"
+        try:
+            with self.path.open("ab") as f:
+                f.write(line.encode("utf-8"))
+                f.flush()
+                if type in TERMINAL or type == "checkpoint":
+                    os.fsync(f.fileno())
+        except OSError:
+            pass
         return event
+
+
+def read_events(path: Path) -> list[RunEvent]:
+    """All whole events of a file; an absent file has none."""
+    return list(tail(path, 0)[0])
+
+
+def tail(path: Path, offset: int) -> tuple[list[RunEvent], int]:
+    """Whole events from byte ``offset`` on, and the offset to go on from. Broken lines are skipped."""
+    try:
+        with Path(path).open("rb") as f:
+            f.seek(offset)
+            data = f.read()
+    except FileNotFoundError:
+        return [], offset
+    end = data.rfind(b"\n") + 1
+    return list(_parse(data[:end])), offset + end
+
+
+def _parse(data: bytes) -> Iterator[RunEvent]:
+    for line in data.split(b"\n"):
+        if not line.strip():
+            continue
+        try:
+            yield RunEvent.from_dict(json.loads(line.decode("utf-8")))
+        except (ValueError, KeyError, TypeError):
+            continue
