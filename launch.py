@@ -4,7 +4,7 @@
     python launch.py demo            from raw pictures to a trained, scored LoRA
     python launch.py test [--fast]   the tests
     python launch.py COMMAND ...     any command of `python -m lora_studio`
-    python launch.py setup           only set up
+    python launch.py setup           only set up, or repair the set-up (--tests: the test tools too)
 
 Standard library only. Once set up, nothing here touches the network.
 """
@@ -104,16 +104,17 @@ def torch_key(environ: dict[str, str]) -> str:
     return environ.get("TORCH_COMMAND", "").strip() or TORCH
 
 
-def missing_layers(stamp: dict[str, str], with_tests: bool, environ: dict[str, str]) -> list[str]:
-    """Which of torch, stack and test have to be installed, in order."""
+def missing_layers(stamp: dict[str, str], with_tests: bool, environ: dict[str, str], again: bool = False) -> list[str]:
+    """Which of torch, stack and test have to be installed, in order. again: also what is noted as installed."""
     layers = []
     installed = stamp.get("torch", "")
     # A torch chosen by TORCH_COMMAND stays when the variable is not set the next time.
     chosen = bool(installed) and not installed.startswith("torch==")
-    if installed != torch_key(environ) and not (chosen and not environ.get("TORCH_COMMAND", "").strip()):
+    keep = chosen and not environ.get("TORCH_COMMAND", "").strip()
+    if not keep and (again or installed != torch_key(environ)):
         layers.append("torch")
     for layer in ("stack", "test") if with_tests else ("stack",):
-        if stamp.get(layer) != pins_hash(HERE / "requirements" / f"{layer}.txt"):
+        if again or stamp.get(layer) != pins_hash(HERE / "requirements" / f"{layer}.txt"):
             layers.append(layer)
     return layers
 
@@ -146,14 +147,17 @@ def make_venv() -> None:
         raise SetupError(f"{VENV} cannot be written: {error}. Free some space or check the folder's permissions, then run this again.") from error
 
 
-def prepare(with_tests: bool = False) -> None:
-    """Bring .venv to the pinned state. Each layer is noted when it is complete, so an interrupted set-up goes on where it was."""
+def prepare(with_tests: bool = False, again: bool = False) -> None:
+    """Bring .venv to the pinned state; `again` has pip look at everything, to repair what was changed by hand.
+
+    Each layer is noted when it is complete, so an interrupted set-up goes on where it was.
+    """
     python = venv_python(VENV)
     stamp = read_stamp(STAMP)
     if "venv" not in stamp or not python.exists():
         make_venv()
         stamp = read_stamp(STAMP)
-    layers = missing_layers(stamp, with_tests, dict(os.environ))
+    layers = missing_layers(stamp, with_tests, dict(os.environ), again)
     free = shutil.disk_usage(HERE).free / 2**30
     if layers and free < 4:
         say(f"Only {free:.1f} GB are free on this disk; the set-up may need more.")
@@ -210,7 +214,7 @@ def main(arguments: list[str]) -> int:
         # The one command that must work when the set-up does not.
         return start([sys.executable, "-m", "lora_studio.doctor", *rest])
     try:
-        prepare(with_tests=command == "test" or (command == "setup" and "--tests" in rest))
+        prepare(with_tests=command == "test" or (command == "setup" and "--tests" in rest), again=command == "setup")
     except SetupError as error:
         say(f"\n{error}")
         return 1

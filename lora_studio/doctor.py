@@ -156,7 +156,7 @@ def onnx_facts(cards: list[str]) -> tuple[dict[str, Any], list[Problem]]:
     except Exception as error:  # a broken installation fails in many ways
         problems.append({"what": f"ONNX Runtime does not start: {error}", "fix": f"{sys.executable} -m pip install --force-reinstall {names[0]}"})
         return facts, problems
-    if cards and facts["providers"] == ["CPUExecutionProvider"]:
+    if cards and not {"CUDAExecutionProvider", "TensorrtExecutionProvider", "DmlExecutionProvider"} & set(facts["providers"]):
         facts["advice"] = "Tagging runs on the processor; onnxruntime-gpu instead of onnxruntime would use the card."
     return facts, problems
 
@@ -168,7 +168,8 @@ def disk_facts(folder: Path) -> tuple[dict[str, Any], list[Problem]]:
     usage = shutil.disk_usage(folder)
     facts = {"folder": str(folder), "free": usage.free, "total": usage.total}
     if usage.free < LITTLE_DISK:
-        return facts, [{"what": f"Only {usage.free / GB:.1f} GB are free at {folder}.", "fix": "Free some space, or keep the projects on another disk."}]
+        what = f"Only {usage.free / GB:.1f} GB are free at {folder}."
+        return facts, [{"what": what, "fix": "Free some space, or keep the projects on another disk."}]
     return facts, []
 
 
