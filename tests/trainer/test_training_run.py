@@ -1,0 +1,324 @@
+"""Short real trainings of a small random model."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import random
+import signal
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lora_studio.errors import UserError
+from lora_studio.trainer import loop, network, state
+from lora_studio.trainer.__main__ import main
+from lora_studio.trainer.export import free_stem, read_metadata
+from lora_studio.trainer.models import load_base
+from lora_studio.trainer.text import encode_prompts, predict
+from lora_studio.training.config import TrainingConfig
+from lora_studio.training.events import FILE, EventWriter, read_events
+
+pytestmark = pytest.mark.torch
+
+
+def make_run(folder: Path, base: Path, pictures: Path, **changes: Any) -> Path:
+    run = folder / "run"
+    (run / "control").mkdir(parents=True)
+    values: dict[str, Any] = {
+        "base": str(base),
+        "folders": [{"path": str(pictures), "repeats": 1}],
+        "output_name": "word",
+        "output_dir": str(folder / "output"),
+        "trigger": "word",
+        "resolution": 64,
+        "bucket_min": 64,
+        "epochs": 2,
+        "batch_size": 2,
+        "network_dim": 4,
+        "network_alpha": 2,
+        "scheduler": "constant",
+        "unet_lr": 1e-3,
+        "text_lr": 1e-3,
+        "threads": 1,
+        "device": "cpu",
+        "save_precision": "fp32",
+    }
+    values.update(changes)
+    (run / "config.json").write_text(json.dumps(values), encoding="utf-8")
+    return run
+
+
+def diary(run: Path) -> list[dict[str, Any]]:
+    return [event.to_dict() for event in read_events(run / FILE)]
+
+
+def start(run: Path) -> list[dict[str, Any]]:
+    assert main([str(run)]) == 0, diary(run)[-1]
+    return diary(run)
+
+
+def digest(path: Path) -> str:
+    """Of the tensors alone: metadata holds times."""
+    data = path.read_bytes()
+    (header,) = struct.unpack("<Q", data[:8])
+    return hashlib.sha256(data[8 + header :]).hexdigest()
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_both_up_matrices_move(tmp_path: Path, tiny_checkpoint: Path, pictures: Path, checkpointing: bool) -> None:
+    run = make_run(tmp_path, tiny_checkpoint, pictures, epochs=1, gradient_checkpointing=checkpointing)
+    events = start(run)
+    assert [e["type"] for e in events][0] == "started" and events[-1]["type"] == "finished"
+    tensors = load_file(tmp_path / "output" / "word-01.safetensors")
+    ups = {k: v for k, v in tensors.items() if k.endswith("lora_up.weight")}
+    assert all(v.abs().max() > 0 for k, v in ups.items() if k.startswith("lora_unet_"))
+    text = [v for k, v in ups.items() if k.startswith("lora_te_")]
+    assert len(text) == 18 and all(v.abs().max() > 0 for v in text)
+
+
+def test_checkpointing_changes_nothing_but_memory(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
+    for name, flag in (("a", False), ("b", True)):
+        start(make_run(tmp_path / name, tiny_checkpoint, pictures, epochs=1, gradient_checkpointing=flag))
+    plain, saved = (load_file(tmp_path / n / "output" / "word-01.safetensors") for n in "ab")
+    assert all(torch.allclose(plain[k], saved[k], atol=1e-4) for k in plain)
+
+
+def test_file_metadata_sidecar_and_preview(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
+    lora_dir = tmp_path / "models" / "Lora" / "词 🙂"
+    run = make_run(tmp_path, tiny_checkpoint, pictures, lora_dir=str(lora_dir), sample_prompts=["word"], sample_steps=2)
+    events = start(run)
+    assert [e["epoch"] for e in events if e["type"] == "sample"] == [0, 1, 2]
+    for folder in (tmp_path / "output", lora_dir):
+        assert {p.name for p in folder.iterdir()} == {f"word-0{i}.{s}" for i in (1, 2) for s in ("safetensors", "json", "png")}
+    path = lora_dir / "word-02.safetensors"
+    facts = read_metadata(path)
+    assert facts["ss_output_name"] == "word-02" and facts["ss_base_model_version"] == "sd_v1" and facts["ss_v2"] == "False"
+    assert facts["ss_network_module"] == "networks.lora" and facts["ss_network_dim"] == "4" and facts["ss_network_alpha"] == "2.0"
+    assert json.loads(facts["ss_tag_frequency"])[pictures.name]["word"] == 5
+    assert facts["sshs_model_hash"] == digest(path)
+    assert facts["ss_new_sd_model_hash"] == hashlib.sha256(tiny_checkpoint.read_bytes()).hexdigest()
+    assert facts["modelspec.architecture"] == "stable-diffusion-v1/lora" and facts["modelspec.trigger_phrase"] == "word"
+    sidecar = json.loads((lora_dir / "word-02.json").read_text(encoding="utf-8"))
+    assert sidecar["activation text"] == "word" and sidecar["sd version"] == "SD1" and sidecar["preferred weight"] > 0
+
+
+def test_merged_equals_the_trained_adapters_and_restores_exactly(tmp_path: Path, full_checkpoint: Path, pictures: Path) -> None:
+    events = EventWriter(tmp_path)
+    run = make_run(tmp_path, full_checkpoint, pictures, epochs=1)
+    config = TrainingConfig.from_dict(json.loads((run / "config.json").read_text(encoding="utf-8")))
+    trainer = loop._Run(run, config, events)
+    trainer.go()
+    trainer.board.close()
+    x, t = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([10, 800])
+
+    def answer(model: Any) -> torch.Tensor:
+        with torch.no_grad():
+            return predict(model, x, t, encode_prompts(model, ["word, smile", "other"]))
+
+    trained = answer(trainer.model)
+    base = load_base(full_checkpoint)
+    before = {k: v.clone() for k, v in base.unet.state_dict().items()}
+    plain = answer(base)
+    with network.merged(base, tmp_path / "output" / "word-01.safetensors", 1.0) as report:
+        assert len(report.matched) == 192 + 18 and not report.unmatched
+        assert torch.allclose(answer(base), trained, atol=1e-5)
+    assert (plain - trained).abs().max() > 1e-4
+    assert all(torch.equal(v, before[k]) for k, v in base.unet.state_dict().items())
+    with trainer.network.disabled():
+        assert torch.equal(answer(trainer.model), plain)
+
+
+def test_summed_layers_equal_pefts_own_forward(full_checkpoint: Path) -> None:
+    torch.manual_seed(0)
+    model = load_base(full_checkpoint)
+    net = network.attach(model, 4, 2.0, 0)
+    for layer in net.layers:
+        layer.up.data.normal_(std=0.1)
+    summed = [layer.module for layer in net.layers if "forward" in vars(layer.module)]
+    assert summed
+    x, t = torch.randn(1, 4, 8, 8), torch.tensor([500])
+    with torch.no_grad():
+        ours = predict(model, x, t, encode_prompts(model, ["word"]))
+        for module in summed:
+            del module.forward  # what is left is peft's class
+        assert torch.allclose(ours, predict(model, x, t, encode_prompts(model, ["word"])), atol=1e-5)
+
+
+def test_diffusers_reads_the_file_with_the_same_result(tmp_path: Path, full_checkpoint: Path, pictures: Path) -> None:
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+    from transformers import CLIPTokenizer
+
+    start(make_run(tmp_path, full_checkpoint, pictures, epochs=1))
+    path = tmp_path / "output" / "word-01.safetensors"
+    ours, theirs = load_base(full_checkpoint), load_base(full_checkpoint)
+    pipe = StableDiffusionPipeline(
+        vae=theirs.vae,
+        text_encoder=theirs.text_encoders[0],
+        tokenizer=CLIPTokenizer.__new__(CLIPTokenizer),
+        unet=theirs.unet,
+        scheduler=DDIMScheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.load_lora_weights(str(path))
+    x, t = torch.randn(1, 4, 8, 8), torch.tensor([300])
+    with torch.no_grad(), network.merged(ours, path):
+        mine = predict(ours, x, t, encode_prompts(ours, ["word"]))
+        other = predict(theirs, x, t, encode_prompts(theirs, ["word"]))
+    assert torch.allclose(mine, other, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prior_weight": 1.0},
+        {"text_lr": 0, "caption_dropout": 0.5, "flip": True, "noise_offset": 0.05},
+        {"unet_lr": 0, "clip_skip": 2},
+        {"prediction": "v_prediction", "gradient_accumulation": 2, "cache_latents": False},
+        {"max_steps": 2, "max_tokens": 75, "scheduler": "cosine_with_restarts", "warmup": 1},
+    ],
+)
+def test_variants_train(tmp_path: Path, tiny_checkpoint: Path, pictures: Path, changes: dict[str, Any]) -> None:
+    events = start(make_run(tmp_path, tiny_checkpoint, pictures, epochs=1, **changes))
+    done = events[-1]["step"]
+    assert done == (2 if {"max_steps", "gradient_accumulation"} & set(changes) else 3)
+    tensors = load_file(tmp_path / "output" / "word-01.safetensors")
+    moved = {k.split("_")[1] for k, v in tensors.items() if k.endswith("up.weight") and v.abs().max() > 0}
+    expected = {"unet", "te"} - ({"te"} if changes.get("text_lr") == 0 else {"unet"} if changes.get("unet_lr") == 0 else set())
+    assert moved == expected
+
+
+def test_stop_then_resume_equals_an_undisturbed_run(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
+    straight, halted = (make_run(tmp_path / n, tiny_checkpoint, pictures, prior_weight=0.5, scheduler="cosine") for n in "ab")
+    start(straight)
+    (halted / "control" / "stop").touch()
+    assert start(halted)[-1]["type"] == "stopped"
+    assert not (halted / "control" / "stop").exists()
+    events = start(halted)
+    assert events[-1]["type"] == "finished" and events[-1]["step"] == 6
+    assert [e["seq"] for e in events] == list(range(1, len(events) + 1))
+    assert [e["resumed_from"] for e in events if e["type"] == "started"] == [None, 1]
+    for name in ("word-01.safetensors", "word-02.safetensors"):
+        assert digest(tmp_path / "a" / "output" / name) == digest(tmp_path / "b" / "output" / name)
+
+
+def test_save_and_sample_on_demand(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
+    run = make_run(tmp_path, tiny_checkpoint, pictures, epochs=1, sample_prompts=["word"], sample_steps=2)
+    for name in ("save", "sample"):
+        (run / "control" / name).touch()
+    events = start(run)
+    assert (tmp_path / "output" / "word-step000001.safetensors").is_file()
+    assert [e["step"] for e in events if e["type"] == "sample"] == [0, 1, 3]
+
+
+def test_a_name_of_another_run_is_never_overwritten(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
+    start(make_run(tmp_path / "a", tiny_checkpoint, pictures, epochs=1, output_dir=str(tmp_path / "o")))
+    first = (tmp_path / "o" / "word-01.safetensors").read_bytes()
+    start(make_run(tmp_path / "b", tiny_checkpoint, pictures, epochs=1, output_dir=str(tmp_path / "o")))
+    assert (tmp_path / "o" / "word-01.safetensors").read_bytes() == first
+    assert read_metadata(tmp_path / "o" / "word_2-01.safetensors")["ss_output_name"] == "word_2-01"
+    assert free_stem("word", [tmp_path / "o"], "new") == "word_3"
+
+
+def test_keep_last_drops_older_epochs(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
+    start(make_run(tmp_path, tiny_checkpoint, pictures, epochs=3, keep_last=2))
+    assert sorted(p.name for p in (tmp_path / "output").glob("*.safetensors")) == ["word-02.safetensors", "word-03.safetensors"]
+
+
+def test_nan_loss_fails_with_advice_and_keeps_the_last_state(tmp_path: Path, tiny_checkpoint: Path, pictures: Path, monkeypatch) -> None:
+    run = make_run(tmp_path, tiny_checkpoint, pictures)
+    original, calls = loop.Objective.loss, []
+
+    def loss(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        calls.append(1)
+        return original(self, *args, **kwargs) * (float("nan") if len(calls) > 4 else 1.0)
+
+    monkeypatch.setattr(loop.Objective, "loss", loss)
+    assert main([str(run)]) == 1
+    last = diary(run)[-1]
+    assert last["type"] == "failed" and "not a number" in last["message"] and last["hint"]
+    position, tensors = state.load_state(run / "state")
+    assert position.step == 3 and all(torch.isfinite(t).all() for t in tensors.values())
+
+
+def test_full_disk_is_said_and_the_last_state_stays(tmp_path: Path, tiny_checkpoint: Path, pictures: Path, monkeypatch) -> None:
+    run = make_run(tmp_path, tiny_checkpoint, pictures)
+    original = state.atomic_write_bytes
+
+    def write(path: Path, data: bytes) -> None:
+        if "00000006" in str(path):
+            path.write_bytes(data[:100])
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        original(path, data)
+
+    monkeypatch.setattr(state, "atomic_write_bytes", write)
+    assert main([str(run)]) == 1
+    last = diary(run)[-1]
+    assert last["type"] == "failed" and "space" in last["hint"]
+    assert [p.name for p in (run / "state").iterdir()] == ["step-00000003"]
+    assert state.load_state(run / "state")[0].step == 3
+
+
+def test_wrong_bases_are_named(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
+    start(make_run(tmp_path / "a", tiny_checkpoint, pictures, epochs=1))
+    lora = tmp_path / "a" / "output" / "word-01.safetensors"
+    pickle = tmp_path / "model.ckpt"
+    pickle.write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
+    text, empty, half = tmp_path / "text.safetensors", tmp_path / "empty.safetensors", tmp_path / "half.safetensors"
+    text.write_text("not a model", encoding="utf-8")
+    empty.touch()
+    half.write_bytes(tiny_checkpoint.read_bytes()[:5000])
+    cases = {lora: "LoRA", pickle: "pickle", text: "not a readable", empty: "not a readable", half: "not a readable", tmp_path: "diffusers"}
+    for path, word in {**cases, tmp_path / "nowhere.safetensors": "does not exist"}.items():
+        with pytest.raises(UserError, match=word) as caught:
+            load_base(path)
+        assert caught.value.hint
+
+
+def test_a_tiny_model_without_its_yaml_says_what_is_missing(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes(tiny_checkpoint.read_bytes())
+    with pytest.raises(UserError, match=r"instead of|missing") as caught:
+        load_base(alone)
+    assert "yaml" in caught.value.hint
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+def test_killed_at_twenty_random_moments_and_resumed_bit_for_bit(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
+    options = {"epochs": 12, "state_every_minutes": 0.0005, "scheduler": "cosine", "prior_weight": 0.5, "flip": True}
+    start(make_run(tmp_path / "a", tiny_checkpoint, pictures, **options))
+    torch.set_num_threads(1)  # no thread pool may be alive when this process forks
+    run = make_run(tmp_path / "b", tiny_checkpoint, pictures, **options)
+    moments, kills = random.Random(7), 0
+    for attempt in range(200):
+        child = os.fork()
+        if child == 0:
+            os._exit(main([str(run)]))
+        if kills < 20:
+            time.sleep(moments.uniform(0.2, 0.75))
+            ended, _ = os.waitpid(child, os.WNOHANG)
+            if ended:
+                break
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            kills += 1
+        else:
+            os.waitpid(child, 0)
+            break
+    events = diary(run)
+    assert kills == 20 and events[-1]["type"] == "finished", (kills, attempt, events[-1])
+    assert any(e["type"] == "started" and (e["resumed_from"] or 0) > 0 for e in events)
+    names = sorted(p.name for p in (tmp_path / "a" / "output").glob("*.safetensors"))
+    assert names == sorted(p.name for p in (tmp_path / "b" / "output").glob("*.safetensors")) and len(names) == 12
+    for name in names:
+        assert digest(tmp_path / "a" / "output" / name) == digest(tmp_path / "b" / "output" / name), name
