@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lora_studio.dataset import Bucket, bucket_sizes, load_image, pick_bucket, read_caption, scan_folder
+from lora_studio.dataset import Bucket, bucket_sizes, load_image, read_caption, scan_folder
+from lora_studio.dataset.buckets import place
 from lora_studio.errors import UserError
 from lora_studio.trainer.seeds import python_generator
 from lora_studio.training.config import TrainingConfig
@@ -87,20 +88,14 @@ def build_dataset(config: TrainingConfig) -> Dataset:
 
 
 def _bucket(width: int, height: int, config: TrainingConfig, sizes: list[tuple[int, int]]) -> Bucket:
-    """Where a picture goes; `resized` always covers `size`, so that no border is ever invented."""
-    if config.buckets:
-        bucket = pick_bucket(
-            width, height, sizes, no_upscale=config.bucket_no_upscale, resolution=config.resolution, step=config.bucket_step
-        )
-        size, (wide, high) = bucket.size, bucket.resized
-    else:
-        size, (wide, high) = config.resolution, (width, height)
-        scale = max(size[0] / width, size[1] / height)
-        wide, high = round(width * scale), round(height * scale)
-    if wide < size[0] or high < size[1]:
-        scale = max(size[0] / wide, size[1] / high)
-        wide, high = max(size[0], round(wide * scale)), max(size[1], round(high * scale))
-    return Bucket(size, (wide, high))
+    return place(
+        width,
+        height,
+        sizes if config.buckets else None,
+        config.resolution,
+        no_upscale=config.bucket_no_upscale,
+        step=config.bucket_step,
+    )
 
 
 def _balance_regularisation(examples: list[Example]) -> list[Example]:

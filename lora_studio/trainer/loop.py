@@ -6,6 +6,7 @@ Reads top to bottom: `train` opens the run, `_Run.go` is the loop, the methods b
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import threading
 import time
@@ -73,6 +74,7 @@ class _Run:
         self.previews: dict[int, Path] = {}
         self.events.write(
             "started",
+            pid=os.getpid(),
             resumed_from=self.position.step if saved else None,
             device=str(self.runtime.device),
             precision=self.runtime.precision,
