@@ -77,3 +77,27 @@ def pick_bucket(
         # min() takes the first of equals, as argmin does.
         size = min(sizes, key=lambda s: abs(s[0] / s[1] - ratio))
     return Bucket(size, cover(width, height, size))
+
+
+def place(
+    width: int,
+    height: int,
+    sizes: list[tuple[int, int]] | None,
+    resolution: tuple[int, int],
+    *,
+    no_upscale: bool = False,
+    step: int = 64,
+) -> Bucket:
+    """Where a picture goes in training: a bucket of `sizes`, or `resolution` where there are none (None).
+
+    `resized` always covers `size`, so that no border is ever invented.
+    """
+    if sizes is None:
+        size, (wide, high) = resolution, cover(width, height, resolution)
+    else:
+        bucket = pick_bucket(width, height, sizes, no_upscale=no_upscale, resolution=resolution, step=step)
+        size, (wide, high) = bucket.size, bucket.resized
+    if wide < size[0] or high < size[1]:
+        scale = max(size[0] / wide, size[1] / high)
+        wide, high = max(size[0], round(wide * scale)), max(size[1], round(high * scale))
+    return Bucket(size, (wide, high))

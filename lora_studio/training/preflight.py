@@ -1,0 +1,189 @@
+"""What a run will be, before it starts: exact steps, disk, time, and everything that would go wrong."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..dataset import bucket_sizes, read_caption, scan_folder
+from ..dataset.buckets import place
+from ..errors import UserError
+from ..files import validate_name
+from .basefile import family_of
+from .config import TrainingConfig
+from .events import FILE, read_events
+
+MANY_STEPS = 10_000
+CHUNK_TOKENS = 75
+#: LoRA parameters per unit of rank, UNet and text encoders: counted on the published shapes
+PARAMETERS_PER_RANK = {"sd1": 1_182_000, "sd2": 1_300_000, "sdxl": 3_560_000}
+BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """``problems`` stop the run, ``warnings`` do not. Sizes in bytes, times in seconds."""
+
+    family: str
+    images: int
+    images_with_repeats: int
+    buckets: tuple[tuple[str, int], ...]
+    batches_per_epoch: int
+    steps_per_epoch: int
+    steps: int
+    epochs: int
+    disk_needed: int
+    disk_free: int
+    seconds: float | None
+    captions_missing: int
+    long_captions: int
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def raise_problems(self) -> None:
+        """Raises UserError naming all of them."""
+        if self.problems:
+            raise UserError("The training cannot start:\n  " + "\n  ".join(self.problems), "Nothing was changed.")
+
+
+def count_batches(pictures: Sequence[tuple[tuple[int, int], int]], batch_size: int) -> int:
+    """Batches of an epoch: ``pictures`` are (bucket, repeats); a bucket's last batch may be smaller."""
+    per_bucket: Counter[tuple[int, int]] = Counter()
+    for bucket, repeats in pictures:
+        per_bucket[bucket] += repeats
+    return sum(math.ceil(n / batch_size) for n in per_bucket.values())
+
+
+def rough_tokens(caption: str) -> int:
+    """About how many CLIP tokens a caption has: one a word, comma or digit and one more for each 6 letters beyond the first 8.
+
+    An estimate, used only to warn; the trainer counts exactly.
+    """
+    words = re.findall(r"[^\W\d_]+|\d|[^\w\s]", caption)
+    return sum(1 + max(0, math.ceil((len(w) - 8) / 6)) for w in words)
+
+
+def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Preflight:
+    """Check a configuration against the disk. ``earlier_runs``: run folders whose speed tells the time of this one."""
+    problems: list[str] = []
+    warnings: list[str] = []
+    family = _check_base(config, problems)
+    try:
+        validate_name(config.output_name)
+    except UserError as error:
+        problems.append(f"output_name: {error.message}")
+
+    placed: list[tuple[tuple[int, int], int]] = []
+    regular = images = missing = long = 0
+    sizes = bucket_sizes(config.resolution, config.bucket_min, config.bucket_max, config.bucket_step) if config.buckets else None
+    for folder in config.folders:
+        if not Path(folder.path).is_dir():
+            problems.append(f"The folder {folder.path} does not exist.")
+            continue
+        scan = scan_folder(Path(folder.path))
+        warnings += [f"{path.name} is left out: {reason}" for path, reason in scan.unreadable]
+        stems = Counter(item.path.stem for item in scan.items)
+        shared = sorted(s for s, n in stems.items() if n > 1)
+        if shared:
+            problems.append(f"{folder.path}: pictures share one caption file: {', '.join(shared[:5])}. Rename them.")
+        for item in scan.items:
+            bucket = place(
+                item.width, item.height, sizes, config.resolution, no_upscale=config.bucket_no_upscale, step=config.bucket_step
+            )
+            if folder.is_reg:
+                regular += 1
+            else:
+                images += 1
+                placed.append((bucket.size, folder.repeats))
+            caption = read_caption(item.caption_path).tags if item.caption_path.is_file() else ()
+            missing += not caption
+            long += rough_tokens(", ".join(caption)) > config.max_tokens
+    if not images:
+        problems.append("There is no readable picture to train on.")
+    if missing:
+        what = f"they are trained with the trigger word {config.trigger} alone" if config.trigger else "there is no trigger word either"
+        warnings.append(f"{missing} pictures have no caption: {what}.")
+    if long:
+        warnings.append(f"About {long} captions are longer than {config.max_tokens} tokens; what is beyond is not learned.")
+    if regular:
+        warnings.append(f"{regular} regularisation pictures are repeated or left out to match; the step count is about twice this one.")
+
+    batches = count_batches(placed, config.batch_size)
+    per_epoch = math.ceil(batches / config.gradient_accumulation)
+    steps = config.max_steps or per_epoch * config.epochs
+    epochs = math.ceil(steps / per_epoch) if per_epoch else 0
+    if steps > MANY_STEPS:
+        warnings.append(f"{steps} steps is a lot: 1,000 to 3,000 are enough for most characters. Lower repeats or epochs.")
+    needed, free = _disk(config, family, epochs)
+    if needed > free:
+        problems.append(f"The disk needs {needed / 1e6:.0f} MB and has {free / 1e6:.0f} MB free at {config.output_dir}.")
+    speed = measured_speed(earlier_runs, config)
+    return Preflight(
+        family=family,
+        images=images,
+        images_with_repeats=sum(r for _, r in placed),
+        buckets=tuple((f"{w}x{h}", n) for (w, h), n in sorted(Counter(b for b, _ in placed).items())),
+        batches_per_epoch=batches,
+        steps_per_epoch=per_epoch,
+        steps=steps,
+        epochs=epochs,
+        disk_needed=needed,
+        disk_free=free,
+        seconds=steps / speed if speed else None,
+        captions_missing=missing,
+        long_captions=long,
+        problems=tuple(problems),
+        warnings=tuple(warnings),
+    )
+
+
+def _check_base(config: TrainingConfig, problems: list[str]) -> str:
+    try:
+        return family_of(Path(config.base))
+    except UserError as error:
+        problems.append(f"{error.message} {error.hint}".strip())
+        return ""
+
+
+def _disk(config: TrainingConfig, family: str, epochs: int) -> tuple[int, int]:
+    """Bytes needed for LoRA files and resumable state, and bytes free where they go."""
+    parameters = PARAMETERS_PER_RANK.get(family, PARAMETERS_PER_RANK["sdxl"]) * config.network_dim
+    if config.resolution[0] < 256:
+        parameters //= 8  # only tiny models train this small
+    files = math.ceil(epochs / config.save_every_epochs)
+    if config.keep_last:
+        files = min(files, config.keep_last + 1)
+    places = 2 if config.lora_dir else 1
+    # State: the LoRA in fp32 and AdamW's two averages, the last two kept and one being written.
+    needed = parameters * BYTES[config.save_precision] * files * places + parameters * 4 * 3 * 3
+    existing = next(p for p in (Path(config.output_dir).absolute(), *Path(config.output_dir).absolute().parents) if p.exists())
+    return needed, shutil.disk_usage(existing).free
+
+
+def measured_speed(runs: Sequence[Path], config: TrainingConfig) -> float | None:
+    """Steps a second of the newest earlier run with the same base, size and batch; None if there is none."""
+    from ..files import read_json
+
+    for run in sorted(runs, reverse=True):
+        try:
+            known = read_json(run / "config.json")
+        except UserError:
+            continue
+        alike = ("base", "batch_size", "gradient_accumulation", "network_dim", "gradient_checkpointing", "prior_weight", "prior_every")
+        ours = config.to_dict()
+        if any(known.get(k) != ours[k] for k in alike) or list(known.get("resolution", ())) != ours["resolution"]:
+            continue
+        speeds = [e.data.get("steps_per_second") for e in read_events(run / FILE) if e.type == "step"]
+        speeds = [s for s in speeds if s]
+        if speeds:
+            return float(speeds[-1])
+    return None

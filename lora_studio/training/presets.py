@@ -1,0 +1,101 @@
+"""Good settings for what people train, by model family; and the user's own, kept as JSON files.
+
+The figures are those the discontinued Colab notebooks made popular (reference: hollowstrawberry's
+Lora_Trainer and Lora_Trainer_XL), with what experience added: leak protection for characters.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import atomic_write_json, read_json, validate_name
+from .config import OPTIONS
+
+SIZES = {"sd1": 512, "sd2": 768, "sdxl": 1024}
+
+BY_FAMILY: dict[str, dict[str, Any]] = {
+    "sd1": {"resolution": 512, "batch_size": 2, "unet_lr": 5e-4, "text_lr": 1e-4, "network_dim": 16, "network_alpha": 8},
+    "sd2": {"resolution": 768, "batch_size": 2, "unet_lr": 5e-4, "text_lr": 1e-4, "network_dim": 16, "network_alpha": 8},
+    "sdxl": {
+        "resolution": 1024,
+        "bucket_max": 4096,
+        "batch_size": 4,
+        "unet_lr": 3e-4,
+        "text_lr": 6e-5,
+        "network_dim": 8,
+        "network_alpha": 4,
+        "weight_decay": 0.1,
+        "betas": [0.9, 0.99],
+        "min_snr_gamma": 8,
+        "gradient_checkpointing": True,
+    },
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "character": {"keep_tokens": 1, "epochs": 10},
+    "face": {"keep_tokens": 1, "epochs": 10, "network_dim": 8, "network_alpha": 4},
+    "style": {"keep_tokens": 1, "epochs": 10, "network_dim": 32, "network_alpha": 16, "flip": True, "caption_dropout": 0.05},
+    "quick": {"keep_tokens": 1, "epochs": 2, "network_dim": 8, "network_alpha": 4, "sample_steps": 12},
+    # The embedded tiny model: 128 pixels, a few minutes on two processor cores.
+    "demo": {
+        "resolution": 128,
+        "buckets": False,
+        "batch_size": 4,
+        "epochs": 5,
+        "unet_lr": 1e-3,
+        "text_lr": 5e-4,
+        "network_dim": 8,
+        "network_alpha": 8,
+        "scheduler": "cosine",
+        "prior_weight": 1.0,
+        "prior_every": 2,
+        "keep_tokens": 1,
+        "sample_steps": 12,
+    },
+}
+
+#: pictures x repeats that one epoch should come to
+PER_EPOCH = {"sd1": 300, "sd2": 300, "sdxl": 100}
+PER_EPOCH_OF = {"quick": 60, "demo": 320}
+
+
+def repeats_for(images: int, family: str, preset: str) -> int:
+    """Repeats that bring ``images`` pictures near the recommended number per epoch, at least 1."""
+    return max(1, round(PER_EPOCH_OF.get(preset, PER_EPOCH.get(family, 300)) / max(1, images)))
+
+
+def settings(name: str, family: str, own_presets: Path | None = None) -> dict[str, Any]:
+    """The options a preset sets for a model family; the user's own presets come before ours.
+
+    Raises:
+        UserError: no preset has that name.
+    """
+    own = _own(own_presets)
+    if name in own:
+        values = read_json(own[name])
+        if not isinstance(values, dict):
+            raise UserError(f"The preset {own[name]} is not a list of settings.", "Delete it or save it again.")
+        return values
+    if name not in PRESETS:
+        raise UserError(f"There is no preset named {name}.", "Presets: " + ", ".join([*PRESETS, *own]) + ".")
+    return {**BY_FAMILY.get(family, BY_FAMILY["sd1"]), **PRESETS[name]}
+
+
+def save(name: str, values: dict[str, Any], own_presets: Path) -> Path:
+    """Keep ``values`` under ``name``. What belongs to one project only (paths, names) is left out."""
+    path = own_presets / f"{validate_name(name)}.json"
+    personal = {"base", "vae", "folders", "output_name", "output_dir", "lora_dir", "trigger", "sample_prompts"}
+    own_presets.mkdir(parents=True, exist_ok=True)
+    atomic_write_json(path, {k: v for k, v in values.items() if k in OPTIONS and k not in personal})
+    return path
+
+
+def names(own_presets: Path | None = None) -> list[str]:
+    """Every preset there is, ours first."""
+    return [*PRESETS, *(n for n in _own(own_presets) if n not in PRESETS)]
+
+
+def _own(folder: Path | None) -> dict[str, Path]:
+    return {p.stem: p for p in sorted(folder.glob("*.json"))} if folder is not None and folder.is_dir() else {}

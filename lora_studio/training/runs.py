@@ -1,0 +1,236 @@
+"""A run is its folder: start it, watch it, stop it, go on with it. A closed browser or a dead parent loses nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import atomic_write_json, read_json
+from .config import TrainingConfig
+from .events import FILE, RunEvent, read_events, tail
+
+PROCESS = "process.json"
+COMMANDS = ("stop", "save", "sample")
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+STARTUP_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How a run stands.
+
+    ``state``: created, running, finished, stopped, failed or crashed (no last word
+    and its process gone; can be resumed). Times in seconds, ``started`` since 1970.
+    """
+
+    folder: str
+    state: str
+    step: int
+    total_steps: int
+    epoch: int
+    loss: float | None
+    steps_per_second: float | None
+    seconds_left: float | None
+    started: float | None
+    checkpoints: tuple[str, ...]
+    warnings: tuple[str, ...]
+    message: str
+    hint: str
+    phase: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Run:
+    """The folder of one training."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    @classmethod
+    def create(cls, runs_dir: Path, config: TrainingConfig) -> Run:
+        """A new folder named by the time, with its ``config.json``."""
+        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        for k in range(1000):
+            folder = runs_dir / (stamp if k == 0 else f"{stamp}_{k + 1}")
+            try:
+                folder.mkdir()
+                break
+            except FileExistsError:
+                continue
+        for name in ("control", "state", "samples", "tensorboard"):
+            (folder / name).mkdir()
+        atomic_write_json(folder / "config.json", config.to_dict())
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Raises UserError for a folder that is no run."""
+        if not (Path(folder) / "config.json").is_file():
+            raise UserError(f"{folder} is not a training run: it has no config.json.", "`runs PROJECT` lists a project's runs.")
+        return cls(folder)
+
+    @property
+    def events_path(self) -> Path:
+        return self.folder / FILE
+
+    def config(self) -> TrainingConfig:
+        return TrainingConfig.from_dict(read_json(self.folder / "config.json"))
+
+    def start(self) -> None:
+        """Start (or resume) the trainer as a process of its own.
+
+        Raises:
+            UserError: it is running already, or finished.
+        """
+        state = self.status().state
+        if state == "running":
+            raise UserError(f"The run {self.folder.name} is running already.", "Stop it first, or wait for its end.")
+        if state == "finished":
+            raise UserError(f"The run {self.folder.name} is finished; there is nothing to resume.", "Start a new run.")
+        for name in COMMANDS:
+            (self.folder / "control" / name).unlink(missing_ok=True)
+        process = spawn([sys.executable, "-m", "lora_studio.trainer", str(self.folder)], self.folder / "console.log")
+        atomic_write_json(self.folder / PROCESS, {"pid": process.pid, "created": _created(process.pid), "began": time.time()})
+        # Kept so that the child is reaped when this process lives longer than the run.
+        _children[str(self.folder.resolve())] = process
+
+    def command(self, name: str) -> None:
+        """Ask the trainer for ``stop``, ``save`` or ``sample``; it looks at each step."""
+        if name not in COMMANDS:
+            raise ValueError(name)
+        folder = self.folder / "control"
+        folder.mkdir(exist_ok=True)
+        atomic_write_json(folder / name, {"time": time.time()})
+
+    def alive(self) -> bool:
+        """Whether the process that was started for this run still runs (pid and start time agree)."""
+        child = _children.get(str(self.folder.resolve()))
+        if child is not None:
+            return child.poll() is None
+        try:
+            known = read_json(self.folder / PROCESS)
+            return bool(known["created"]) and _created(int(known["pid"])) == known["created"]
+        except (UserError, KeyError, TypeError, ValueError):
+            return False
+
+    def status(self) -> RunStatus:
+        return summarize(self.folder, read_events(self.events_path), self.alive(), (self.folder / PROCESS).is_file())
+
+    def follow(self, seen: Callable[[RunEvent], None], pause: float = 0.3) -> RunStatus:
+        """Call ``seen`` with each event as it comes, until the run ends; returns the last status."""
+        offset = 0
+        while True:
+            alive = self.alive()  # asked before reading: what it wrote last is then still read
+            events, offset = tail(self.events_path, offset)
+            for event in events:
+                seen(event)
+            if not alive:
+                return self.status()
+            time.sleep(pause)
+
+
+_children: dict[str, subprocess.Popen[bytes]] = {}
+
+
+def spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one; its output goes to ``log`` and is never parsed."""
+    environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(p for p in (str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")) if p)
+    options: dict[str, Any] = {}
+    if sys.platform == "win32":
+        options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    else:
+        options["start_new_session"] = True
+    with log.open("ab") as out:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, **options)
+
+
+def _created(pid: int) -> float | None:
+    """When a process began, or None if there is none (a zombie is none)."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except psutil.Error:
+        return None
+
+
+def summarize(folder: Path, events: list[RunEvent], alive: bool, was_started: bool) -> RunStatus:
+    """Fold a run's events into its status. Only what came after the last ``started`` decides the end."""
+    last_start = max((k for k, e in enumerate(events) if e.type == "started"), default=0)
+    current = events[last_start:]
+    end = next((e for e in reversed(current) if e.type in ("finished", "stopped", "failed")), None)
+    if alive:
+        state = "running"
+    elif end is not None:
+        state = end.type
+    else:
+        state = "crashed" if was_started else "created"
+    steps = [e for e in current if e.type == "step"]
+    step = int(max((e.data.get("step", 0) for e in events if e.type in ("step", "finished", "stopped")), default=0))
+    total = int(next((e.data["total"] for e in reversed(events) if _counts_steps(e)), 0))
+    speed = steps[-1].data.get("steps_per_second") if steps else None
+    message = str(end.data.get("message", "")) if end and state == "failed" else ""
+    hint = str(end.data.get("hint", "")) if end and state == "failed" else ""
+    if state == "crashed":
+        message = "The trainer ended without a word: it was killed, or the machine went down."
+        hint = "Resume the run; see console.log in its folder for what it printed last."
+    saved = dict.fromkeys(str(e.data.get("path", "")) for e in events if e.type == "checkpoint")
+    phase = next((str(e.data.get("name", "")) for e in reversed(current) if e.type == "phase"), "")
+    return RunStatus(
+        folder=str(folder),
+        state=state,
+        step=step,
+        total_steps=total,
+        epoch=int(max((e.data.get("epoch") or 0 for e in events), default=0)),
+        loss=steps[-1].data.get("loss_average") if steps else None,
+        steps_per_second=speed,
+        seconds_left=(total - step) / speed if speed and total and state == "running" else None,
+        started=events[0].time if events else None,
+        checkpoints=tuple(p for p in saved if p),
+        warnings=tuple(dict.fromkeys(str(e.data.get("message", "")) for e in events if e.type == "warning")),
+        message=message,
+        hint=hint,
+        phase=phase,
+    )
+
+
+def _counts_steps(event: RunEvent) -> bool:
+    """Whether ``total`` of this event means training steps (other phases count other things)."""
+    return "total" in event.data and (event.type == "step" or event.data.get("name") == "training")
+
+
+def list_runs(runs_dir: Path) -> list[Run]:
+    """A project's runs, oldest first."""
+    if not runs_dir.is_dir():
+        return []
+    return [Run(p) for p in sorted(runs_dir.iterdir()) if (p / "config.json").is_file()]
+
+
+def find_run(project_runs: Path, name: str) -> Run:
+    """A run by folder path, by name, or ``last``.
+
+    Raises:
+        UserError: there is none.
+    """
+    runs = list_runs(project_runs)
+    if name in ("", "last"):
+        if not runs:
+            raise UserError("This project has no runs yet.", "Start one with `train`.")
+        return runs[-1]
+    for run in runs:
+        if run.folder.name == name:
+            return run
+    raise UserError(f"There is no run named {name}.", "Runs here: " + (", ".join(r.folder.name for r in runs) or "none") + ".")
