@@ -1,0 +1,96 @@
+"""ONNX Runtime sessions: on what device, with how many threads, and honest about both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+CPU = "CPUExecutionProvider"
+PREFERENCE = ("CUDAExecutionProvider", "ROCMExecutionProvider", "MIGraphXExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider", CPU)
+
+
+def runtime() -> Any:
+    """The onnxruntime module. Raises UserError when it is not installed or does not start."""
+    try:
+        import onnxruntime
+    except Exception as error:  # a broken installation fails in many ways
+        raise UserError(f"ONNX Runtime, which tagging needs, does not start: {error}", "See: doctor") from error
+    return onnxruntime
+
+
+def threads() -> int:
+    """How many threads one inference uses: OMP_NUM_THREADS, else the physical cores this process may use."""
+    with suppress(ValueError):
+        if (asked := int(os.environ.get("OMP_NUM_THREADS", "0").split(",")[0])) > 0:
+            return asked
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = 0
+    with suppress(Exception):  # psutil is not everywhere, and not every system tells
+        import psutil
+
+        cores = psutil.cpu_count(logical=False) or 0
+    return max(1, min(cores or allowed, allowed))
+
+
+def choose_providers(available: Sequence[str], asked: Sequence[str] | None = None) -> tuple[list[str], list[str]]:
+    """Providers to try in order, always ending with the CPU, and warnings about asked ones that are not there.
+
+    Short names (cuda, dml, coreml, cpu) are understood.
+    """
+    if asked is None:
+        return [name for name in PREFERENCE if name in available or name == CPU], []
+    by_short = {name.removesuffix("ExecutionProvider").lower(): name for name in available} | {"directml": "DmlExecutionProvider", "cpu": CPU}
+    wanted = [by_short.get(name.lower().removesuffix("executionprovider"), name) for name in asked]
+    missing = [name for name in wanted if name not in available and name != CPU]
+    warnings = [f"{name} is not in this ONNX Runtime ({', '.join(available)})." for name in missing]
+    chosen = [name for name in wanted if name not in missing]
+    return list(dict.fromkeys([*chosen, CPU])), warnings
+
+
+def _session_options(ort: Any) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads()
+    options.inter_op_num_threads = 1
+    # The threads' busy waiting would take the cores that decode the next pictures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
+
+
+def open_session(path: Path, asked: Sequence[str] | None = None) -> tuple[Any, list[str]]:
+    """A session and warnings. What it runs on is `session.get_providers()[0]`.
+
+    A device that does not work is left for the CPU, with a warning. Raises UserError for a file that is no model.
+    """
+    ort = runtime()
+    providers, warnings = choose_providers(ort.get_available_providers(), asked)
+    if "CUDAExecutionProvider" in providers and hasattr(ort, "preload_dlls"):
+        with suppress(Exception):  # finds the CUDA libraries that came with PyTorch or pip; without them the CPU is used below
+            ort.preload_dlls()
+    attempts = [providers] if providers == [CPU] else [providers, [CPU]]
+    failure: Exception | None = None
+    for attempt in attempts:
+        try:
+            session = ort.InferenceSession(str(path), _session_options(ort), providers=attempt)
+        except Exception as error:
+            failure = error
+            if attempt != [CPU]:
+                warnings.append(f"{attempt[0]} failed, the CPU is used instead: {_first_line(error)}")
+            continue
+        used = session.get_providers()[0]
+        if used != attempt[0]:
+            warnings.append(f"{attempt[0]} is installed but does not work here; {used} is used. See: doctor")
+        return session, warnings
+    raise UserError(
+        f"{path} cannot be used as a model: {_first_line(failure)}",
+        "Download it again. Models of the third generation need ONNX Runtime 1.17 or newer.",
+    ) from failure
+
+
+def _first_line(error: object) -> str:
+    return (str(error).strip().splitlines() or ["unknown error"])[0][:300]

@@ -1,0 +1,112 @@
+"""Probabilities kept per picture and model, so that another threshold needs no inference."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..files import atomic_path
+
+VERSION = 1
+# What no sensible threshold lets through is not kept: of a real model's 10,861 values a few hundred remain.
+FLOOR = 0.001
+
+
+def content_hash(path: str | Path) -> bytes:
+    """SHA-256 of a file's bytes: the same for a renamed picture, another for a changed one. Raises OSError."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
+
+
+def floored(row: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The probabilities as the store gives them back: below 0.001 they are 0."""
+    return np.where(row >= FLOOR, row, np.float32(0))
+
+
+def store_path(studio_dir: Path, model: str) -> Path:
+    """The file of a model's probabilities. The name of a folder that only differs in odd characters shares it (the fingerprint tells)."""
+    return studio_dir / f"tags_{re.sub(r'[^A-Za-z0-9._-]+', '_', model)[:80] or 'model'}.npz"
+
+
+class Store:
+    """The probabilities of one model. `problem` says why a file that was there could not be used (it is then made anew).
+
+    fingerprint: of the model; a file made by another is not used. width: how many labels it has.
+    """
+
+    def __init__(self, path: Path, fingerprint: str, width: int) -> None:
+        self.path = path
+        self.fingerprint = fingerprint
+        self.width = width
+        self.problem = ""
+        self.changed = False
+        self._rows: dict[bytes, tuple[NDArray[np.uint32], NDArray[np.float32]]] = {}
+        if path.is_file():
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            with np.load(self.path, allow_pickle=False) as data:
+                if int(data["version"]) != VERSION or str(data["fingerprint"]) != self.fingerprint or int(data["width"]) != self.width:
+                    return
+                hashes, ends, columns, values = (data[name] for name in ("hashes", "ends", "columns", "values"))
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+            self.problem = f"{self.path.name} could not be used and is made anew: {error}"
+            return
+        sound = (
+            hashes.dtype == np.uint8 and hashes.ndim == 2 and hashes.shape[1:] == (32,) and ends.dtype == np.int64 and ends.shape == (len(hashes),)
+            and columns.dtype == np.uint32 and values.dtype == np.float32 and columns.shape == values.shape == (ends[-1] if len(ends) else 0,)
+            and bool(np.all(np.diff(ends, prepend=0) >= 0)) and bool(np.all(columns < self.width)) and bool(np.all((values >= 0) & (values <= 1)))
+        )  # fmt: skip
+        if not sound:
+            self.problem = f"{self.path.name} is damaged and is made anew."
+            return
+        start = 0
+        for digest, end in zip(hashes, ends.tolist(), strict=True):
+            self._rows[digest.tobytes()] = (columns[start:end], values[start:end])
+            start = end
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, digest: bytes) -> NDArray[np.float32]:
+        """Probabilities (labels,) of the picture with this content. Raises KeyError when there are none."""
+        columns, values = self._rows[digest]
+        row = np.zeros(self.width, dtype=np.float32)
+        row[columns] = values
+        return row
+
+    def put(self, digest: bytes, row: NDArray[np.float32]) -> None:
+        """Keep a picture's probabilities (labels,)."""
+        columns = np.flatnonzero(row >= FLOOR)
+        self._rows[digest] = (columns.astype(np.uint32), row[columns].astype(np.float32))
+        self.changed = True
+
+    def save(self) -> None:
+        """Write the file, whole or not at all, if there is something new. Raises UserError when it cannot be written."""
+        if not self.changed:
+            return
+        rows = list(self._rows.values())
+        arrays: dict[str, NDArray[np.generic]] = {
+            "version": np.array(VERSION),
+            "fingerprint": np.array(self.fingerprint),
+            "width": np.array(self.width),
+            "hashes": np.frombuffer(b"".join(self._rows), dtype=np.uint8).reshape(-1, 32),
+            "ends": np.cumsum([len(columns) for columns, _ in rows], dtype=np.int64),
+            "columns": np.concatenate([columns for columns, _ in rows]) if rows else np.zeros(0, np.uint32),
+            "values": np.concatenate([values for _, values in rows]) if rows else np.zeros(0, np.float32),
+        }
+        with atomic_path(self.path) as temporary, temporary.open("xb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        self.changed = False

@@ -1,0 +1,166 @@
+"""A WD14 tagger: pictures in, probabilities out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import UserError
+from ..progress import Progress, silent
+from . import providers
+from .catalogue import DEMO, LABELS_FILE, MODEL_FILE, find_model, installed, is_tagger_dir, taggers_dir, unknown_tagger
+from .download import download_model
+from .labels import Label, read_labels
+from .preprocess import prepare
+
+_SAMPLE = 2**20
+
+
+@dataclass(frozen=True)
+class TaggerFiles:
+    """A tagger on disk: `name` for people, the two files, its labels."""
+
+    name: str
+    folder: Path
+    labels: tuple[Label, ...]
+
+    @property
+    def model_path(self) -> Path:
+        return self.folder / MODEL_FILE
+
+    def fingerprint(self) -> str:
+        """Tells this model from another of the same name: its tag list, its size and samples of its bytes (not all of a gigabyte)."""
+        digest = hashlib.sha256((self.folder / LABELS_FILE).read_bytes())
+        size = self.model_path.stat().st_size
+        digest.update(str(size).encode())
+        with self.model_path.open("rb") as file:
+            for start in sorted({0, max(0, size // 2), max(0, size - _SAMPLE)}):
+                file.seek(start)
+                digest.update(file.read(_SAMPLE))
+        return digest.hexdigest()
+
+
+def find_files(name_or_dir: str | Path, progress: Progress = silent) -> TaggerFiles:
+    """The tagger's files: "demo", a folder, or a catalogue name (downloaded when it is not on this machine).
+
+    Raises UserError for an unknown name, missing files, or a download that is not possible.
+    """
+    name = str(name_or_dir)
+    if name == DEMO:
+        from ..demo import tagger_dir
+
+        return TaggerFiles(DEMO, tagger_dir(), read_labels(tagger_dir() / LABELS_FILE))
+    folder = Path(name).expanduser()
+    if is_tagger_dir(folder):
+        return TaggerFiles(folder.resolve().name, folder, read_labels(folder / LABELS_FILE))
+    model = find_model(name)
+    if model is None:
+        raise unknown_tagger(name)
+    place = installed(model.name) or download_model(model, taggers_dir() / model.name, progress)
+    return TaggerFiles(model.name, place, read_labels(place / LABELS_FILE))
+
+
+class Tagger:
+    """An open model. labels: what each column of `predict` is. provider: ONNX Runtime's execution provider really in use.
+
+    size: the side of the model's input in pixels. batch: the only batch size the model takes, 0 for any.
+    Raises UserError when model and tag list do not belong together.
+    """
+
+    def __init__(self, files: TaggerFiles, asked: Sequence[str] | None = None) -> None:
+        self.files = files
+        self.name = files.name
+        self.labels = files.labels
+        self.warnings: list[str] = []
+        self._asked = asked
+        self._session: Any = None
+        self._open(asked)
+
+    def _open(self, asked: Sequence[str] | None) -> None:
+        self._session, warnings = providers.open_session(self.files.model_path, asked)
+        self.warnings += warnings
+        self.provider: str = self._session.get_providers()[0]
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        shape = inputs[0].shape
+        if len(inputs) != 1 or len(shape) != 4 or shape[3] != 3 or not isinstance(shape[1], int) or shape[1] != shape[2]:
+            raise UserError(
+                f"{self.files.model_path} does not take pictures as WD14 models do (its input is {shape}).", "Use a WD14 tagger's model.onnx."
+            )
+        self.size: int = shape[1]
+        self.batch: int = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 0
+        self._input, self._output = inputs[0].name, outputs[0].name
+        width = outputs[0].shape[-1]
+        if isinstance(width, int):
+            self._check_width(width)
+
+    def _check_width(self, width: int) -> None:
+        if width != len(self.labels):
+            raise UserError(
+                f"{self.files.folder}: the model has {width} outputs, {LABELS_FILE} has {len(self.labels)} tags.",
+                f"Take {MODEL_FILE} and {LABELS_FILE} from the same model.",
+            )
+
+    @property
+    def best_batch(self) -> int:
+        """How many pictures at once suit the device."""
+        return self.batch or (2 if self.provider == providers.CPU else 16)
+
+    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            values = self._session.run([self._output], {self._input: batch})[0]
+        except Exception as error:
+            if self.provider == providers.CPU:
+                raise UserError(f"The tagger {self.name} failed: {providers._first_line(error)}", "Try a smaller batch size.") from error
+            self.warnings.append(f"{self.provider} failed while tagging, the CPU is used instead: {providers._first_line(error)}")
+            self._open((providers.CPU,))
+            return self._run(batch)
+        self._check_width(values.shape[-1])
+        return np.asarray(values, dtype=np.float32)
+
+    def predict_prepared(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Probabilities (n, labels) of pictures that `prepare` made, given to the model at once (a fixed batch: in its portions)."""
+        if self._session is None:
+            raise ValueError("the tagger is closed")
+        parts = []
+        step = self.batch or max(1, len(pictures))
+        for start in range(0, len(pictures), step):
+            portion = pictures[start : start + step]
+            batch = np.zeros((self.batch or len(portion), self.size, self.size, 3), dtype=np.float32)
+            for i, picture in enumerate(portion):
+                batch[i] = picture
+            parts.append(self._run(batch)[: len(portion)])
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), dtype=np.float32)
+
+    def predict(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Probabilities (n, labels), 0..1, of pictures of any size and mode, `best_batch` at a time."""
+        parts = [
+            self.predict_prepared([prepare(image, self.size) for image in images[start : start + self.best_batch]])
+            for start in range(0, len(images), self.best_batch)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), dtype=np.float32)
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+        self._session = None
+
+    def __enter__(self) -> Tagger:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def load_tagger(name_or_dir: str | Path, asked: Sequence[str] | None = None, progress: Progress = silent) -> Tagger:
+    """Open a tagger: "demo", a catalogue name (downloaded when needed), or a folder with model.onnx and selected_tags.csv.
+
+    asked: execution providers in order, None for the best there is. Raises UserError.
+    """
+    return Tagger(find_files(name_or_dir, progress), asked)
