@@ -1,0 +1,481 @@
+"""Every use case as a command. Progress goes to stderr; with ``--json`` stdout is exactly one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .progress import Progress, console, silent
+from .studio import Studio, _plain
+
+Handler = Callable[[argparse.Namespace, Studio], Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. 0 done, 1 failed, 2 a mistake a person can mend, 130 interrupted."""
+    _utf8_consoles()
+    args = build_parser().parse_args(arguments)
+    try:
+        result = args.handler(args, Studio(args.projects, args.lora_dir))
+    except UserError as error:
+        return _report(args, error.message, error.hint, 2)
+    except KeyboardInterrupt:
+        return _report(args, "Interrupted.", "", 130)
+    except BrokenPipeError:
+        return 0
+    except Exception as error:  # the last line of defence: nobody is left with a bare traceback
+        log = Path.cwd() / "lora_studio_error.log"
+        try:
+            log.write_text(traceback.format_exc(), encoding="utf-8")
+            hint = f"The details are in {log}; please report them."
+        except OSError:
+            hint = traceback.format_exc()
+        return _report(args, f"Something went wrong inside Lora Studio: {type(error).__name__}: {error}", hint, 1)
+    if args.json:
+        print(json.dumps(_plain(result.to_dict() if hasattr(result, "to_dict") else result), ensure_ascii=False, indent=2))
+    return 0
+
+
+def _report(args: argparse.Namespace, message: str, hint: str, code: int) -> int:
+    if args.json:
+        print(json.dumps({"error": message, "hint": hint}, ensure_ascii=False))
+    print(message + (f"\n{hint}" if hint else ""), file=sys.stderr)
+    return code
+
+
+def _utf8_consoles() -> None:
+    for stream in (sys.stdout, sys.stderr, sys.stdin):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+def _progress(args: argparse.Namespace, label: str) -> Progress:
+    return silent if args.quiet else console(label)
+
+
+def _say(args: argparse.Namespace, text: str) -> None:
+    if not args.json:
+        print(text)
+
+
+# -- commands ------------------------------------------------------------------
+
+
+def _new(args: argparse.Namespace, studio: Studio) -> Any:
+    report = studio.new(args.name, args.images, _progress(args, "new"))
+    _say(args, f"{len(report['added'])} pictures are in {report['project']}.")
+    _say_left_out(args, report["skipped"])
+    return report
+
+
+def _crop(args: argparse.Namespace, studio: Studio) -> Any:
+    from .crop import CropOptions
+
+    options = CropOptions(
+        size=args.size,
+        base=args.base,
+        focal=args.focal,
+        plan_file=args.plan,
+        upscale=args.upscale,
+        format=args.format,
+        quality=args.quality,
+    )
+    report = studio.crop(studio.open(args.project), options, _progress(args, "crop"))
+    _say(args, f"{len(report['written'])} pictures are in the dataset.")
+    _say_left_out(args, report["skipped"])
+    return report
+
+
+def _tag(args: argparse.Namespace, studio: Studio) -> Any:
+    from .tagging import TagOptions
+
+    options = TagOptions(
+        model=args.model,
+        general_threshold=args.general,
+        character_threshold=args.character,
+        mcut=args.mcut,
+        underscores=args.underscores,
+        escape=args.escape,
+        ratings=args.ratings,
+        exclude=_list(args.exclude),
+        add=_list(args.add),
+        rename=_pairs(args.rename, "--rename"),
+        on_existing=args.on_existing,
+        batch_size=args.batch,
+        providers=tuple(args.provider) if args.provider else None,
+    )
+    report = studio.tag(studio.open(args.project), options, _progress(args, "tag"))
+    ran = f" on {report.provider}" if report.provider else " from stored probabilities"
+    _say(args, f"{report.tagged} captions written by {report.model}{ran} ({report.images_per_second:.1f} pictures/s), {report.kept} kept.")
+    for warning in report.warnings:
+        _say(args, warning)
+    _say(args, ", ".join(f"{t} {n}" for t, n in list(report.counts.items())[:20]))
+    _say_left_out(args, report.skipped)
+    return report
+
+
+def _edit(args: argparse.Namespace, studio: Studio) -> Any:
+    from .editing import EditOptions
+
+    options = EditOptions(
+        dedupe=args.dedupe,
+        remove_traits=None if args.remove_traits is None else tuple(args.remove_traits),
+        include_states=args.states,
+        trait_frequency=args.frequency,
+        trigger=args.trigger,
+        add=_list(args.add),
+        add_back=_list(args.add_back),
+        remove=_list(args.remove),
+        replace=_pairs(args.replace, "--replace"),
+        sort=args.sort or False,
+        dry_run=args.dry_run,
+    )
+    report = studio.edit(studio.open(args.project), options)
+    if args.dry_run or not args.quiet:
+        for file, before, after in list(report.preview)[:10]:
+            _say(args, f"{file}\n  - {before}\n  + {after}")
+    _say(args, f"{'Would change' if args.dry_run else 'Changed'} {report.changed} of {report.pictures} captions.")
+    if report.removed_traits:
+        _say(args, "Traits for the trigger word to carry: " + ", ".join(report.removed_traits))
+    return _plain(report)
+
+
+def _undo(args: argparse.Namespace, studio: Studio) -> Any:
+    project = studio.open(args.project)
+    report = studio.undo(project) if args.command == "undo" else studio.redo(project)
+    _say(args, f"{'Undone' if args.command == 'undo' else 'Done again'}.")
+    for warning in report.get("warnings", ()) if isinstance(report, dict) else ():
+        _say(args, str(warning))
+    return report
+
+
+def _tags(args: argparse.Namespace, studio: Studio) -> Any:
+    lines = (line.rstrip("\r\n") for line in sys.stdin)
+    rows = list(studio.classify(line for line in lines if line.strip()))
+    if not args.json:
+        sys.stdout.write("".join(row + "\n" for row in rows))
+    return {"tags": [dict(zip(("tag", "class"), row.rsplit("\t", 1))) for row in rows]}
+
+
+def _train(args: argparse.Namespace, studio: Studio) -> Any:
+    from .training.config import parse_overrides
+
+    if args.help_keys:
+        return _help_keys(args)
+    if not args.project or not args.base:
+        raise UserError("train needs a project and --base CHECKPOINT.", "For example: train my_character --base model.safetensors")
+    project = studio.open(args.project)
+    config = studio.configure(project, args.base, args.preset, parse_overrides(args.set))
+    check = studio.preflight(project, config)
+    _say(args, preflight_text(check))
+    check.raise_problems()
+    if args.check:
+        return check
+    run = studio.train(project, config)
+    _say(args, f"Run {run.folder}")
+    return _follow(args, studio, run)
+
+
+def _help_keys(args: argparse.Namespace) -> Any:
+    from .training.config import OPTIONS, TrainingConfig
+    from .training.options import CHOICES, HELP
+
+    defaults = TrainingConfig.__dataclass_fields__
+    rows = {}
+    for key in OPTIONS:
+        default = defaults[key].default
+        shown = "" if type(default).__name__ == "_MISSING_TYPE" else f" [{default}]"
+        choices = f" ({', '.join(CHOICES[key])})" if key in CHOICES else ""
+        rows[key] = {"help": HELP[key][0], "help_zh": HELP[key][1]}
+        _say(args, f"{key}{shown}{choices}\n    {HELP[key][0]}")
+    return rows
+
+
+def preflight_text(check: Any) -> str:
+    """The check before the start, as lines for people."""
+    from .progress import duration
+
+    lines = [
+        f"{check.images} pictures, {check.images_with_repeats} with repeats, in {len(check.buckets)} sizes: "
+        + ", ".join(f"{size} ({n})" for size, n in check.buckets[:8]),
+        f"{check.steps_per_epoch} steps an epoch, {check.epochs} epochs, {check.steps} steps"
+        + (f", about {duration(check.seconds)}" if check.seconds else ""),
+        f"Disk: {check.disk_needed / 1e6:.0f} MB needed, {check.disk_free / 1e9:.1f} GB free",
+    ]
+    return "\n".join([*lines, *(f"WARNING  {w}" for w in check.warnings)])
+
+
+def _follow(args: argparse.Namespace, studio: Studio, run: Any) -> Any:
+    """Show a run until it ends; Ctrl-C asks it to stop, a second one leaves it to itself."""
+    if args.detach:
+        _say(args, "It goes on by itself. See: runs show " + str(run.folder))
+        return run.status()
+    show = _progress(args, "train")
+
+    def seen(event: Any) -> None:
+        data = event.data
+        if event.type == "step":
+            show(data["step"], data["total"], f"epoch {data['epoch']}/{data['epochs']}  loss {data['loss_average']:.4f}")
+        elif event.type == "phase" and not args.quiet:
+            count = f" {data['done']}/{data['total']}" if "done" in data else ""
+            print(f"{data.get('name', '')}{count}", file=sys.stderr)
+        elif event.type == "checkpoint":
+            _say(args, f"Saved {data['lora_path'] if 'lora_path' in data else data['path']}")
+        elif event.type == "warning":
+            _say(args, f"WARNING  {data['message']}")
+
+    asked = False
+    while True:
+        try:
+            status = run.follow(seen)
+            break
+        except KeyboardInterrupt:
+            if asked:
+                _say(args, "Left to itself. See: runs show " + str(run.folder))
+                return run.status()
+            asked = True
+            run.command("stop")
+            print("Stopping after this step; Ctrl-C again to leave it to itself.", file=sys.stderr)
+            seen = lambda event: None  # noqa: E731 - events before the interruption were shown
+    if status.state in ("failed", "crashed"):
+        raise UserError(status.message, f"{status.hint} Run: {run.folder}".strip())
+    _say(args, f"The run is {status.state} at step {status.step} of {status.total_steps}.")
+    if status.state == "stopped":
+        _say(args, f"Go on with: runs resume {run.folder}")
+    return status
+
+
+def _runs(args: argparse.Namespace, studio: Studio) -> Any:
+    actions = ("show", "stop", "resume")
+    words = args.words
+    if not words:
+        raise UserError("runs needs a project.", "runs PROJECT, or: runs show|stop|resume PROJECT_OR_RUN [NAME]")
+    if words[0] not in actions:
+        states = studio.runs(studio.open(words[0]))
+        for s in states:
+            _say(args, f"{Path(s.folder).name}  {s.state:9}  step {s.step}/{s.total_steps}  {len(s.checkpoints)} saved")
+        if not states:
+            _say(args, "No runs yet.")
+        return {"runs": [s.to_dict() for s in states]}
+    if len(words) < 2:
+        raise UserError(f"runs {words[0]} needs a project or a run's folder.", f"runs {words[0]} PROJECT [NAME]")
+    run = studio.run(words[1], words[2] if len(words) > 2 else "last")
+    if words[0] == "stop":
+        studio.stop(run)
+        _say(args, "It stops after this step and can be resumed.")
+        return run.status()
+    if words[0] == "resume":
+        studio.resume(run)
+        return _follow(args, studio, run)
+    status = run.status()
+    for key, value in status.to_dict().items():
+        if value not in (None, "", ()):
+            _say(args, f"{key:17} {', '.join(map(str, value)) if isinstance(value, tuple) else value}")
+    return status
+
+
+def _inspect(args: argparse.Namespace, studio: Studio) -> Any:
+    found = studio.inspect(args.file, args.base)
+    parts = ", ".join(f"{n} {part}" for part, n in found.modules.items())
+    _say(args, f"{Path(found.file).name}: {found.family}, {sum(found.modules.values())} modules ({parts})")
+    _say(args, f"rank {', '.join(map(str, found.ranks))}  alpha {', '.join(f'{a:g}' for a in found.alphas)}")
+    _say(args, f"AutoV2 {found.autov2}  AutoV3 {found.autov3}")
+    if found.matched is not None:
+        _say(args, f"{found.matched} modules fit the checkpoint, {len(found.unmatched)} do not")
+        for name in found.unmatched[:10]:
+            _say(args, f"  {name}")
+    widest = max(found.norms.values(), default=0.0) or 1.0
+    for block, norm in found.norms.items():
+        _say(args, f"{block:24} {norm:10.4f}  {'#' * round(30 * norm / widest)}")
+    for key in ("ss_output_name", "ss_sd_model_name", "ss_epoch", "ss_steps", "modelspec.trigger_phrase"):
+        if key in found.metadata:
+            _say(args, f"{key}: {found.metadata[key]}")
+    for warning in found.warnings:
+        _say(args, f"WARNING  {warning}")
+    return found
+
+
+def _evaluate(args: argparse.Namespace, studio: Studio) -> Any:
+    from .evaluation import EvaluateOptions
+
+    options: dict[str, Any] = {"tagger": args.tagger or "", "steps": args.steps, "seed": args.seed, "out": args.out or ""}
+    if args.traits is not None:
+        options["traits"] = _list(args.traits)
+    if args.epochs:
+        options["epochs"] = tuple(args.epochs)
+    if args.weights:
+        options["weights"] = tuple(args.weights)
+    report = studio.evaluate(studio.run(args.run, args.name), EvaluateOptions(**options), _progress(args, "evaluate"))
+    _say(args, scores_text(report))
+    return report
+
+
+def scores_text(report: dict[str, Any]) -> str:
+    """Scores of base and epochs as a small table."""
+    rows = [("base", report["base"]), *((f"epoch {e['epoch']}", e) for e in report["epochs"])]
+    lines = [f"{'':10} {'likeness':>9} {'flexibility':>12} {'leakage':>8}"]
+
+    def cell(value: Any) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    for name, scores in rows:
+        lines.append(f"{name:10} {cell(scores['likeness']):>9} {cell(scores['flexibility']):>12} {cell(scores['leakage']):>8}")
+    lines.append(f"Recommended: epoch {report['recommended']}. {report.get('reason', '')}".strip())
+    return "\n".join(lines)
+
+
+def _doctor(args: argparse.Namespace, studio: Studio) -> Any:
+    from .doctor import report
+
+    facts = studio.doctor()
+    _say(args, report(facts))
+    return facts
+
+
+def _demo(args: argparse.Namespace, studio: Studio) -> Any:
+    more: dict[str, Any] = {"keep_traits": args.keep_traits}
+    if args.compare:
+        more["compare"] = True
+    report = studio.demo(args.out, args.character, args.seed, _progress(args, "demo"), **more)
+    _say(args, scores_text(report))
+    _say(args, f"{report['images']} pictures, {report['steps']} steps, {report['seconds']:.0f} s. See {args.out / 'report.html'}")
+    return report
+
+
+def _ui(args: argparse.Namespace, studio: Studio) -> Any:
+    raise UserError("The page is not part of this version yet.", "Every step is a command: see --help, or try: demo")
+
+
+def _say_left_out(args: argparse.Namespace, skipped: Sequence[Any]) -> None:
+    for path, reason in skipped:
+        _say(args, f"Left out: {path}: {reason}")
+
+
+def _list(text: str | None) -> tuple[str, ...]:
+    return tuple(t.strip() for t in (text or "").split(",") if t.strip())
+
+
+def _pairs(texts: Sequence[str], option: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for text in texts:
+        old, equals, new = text.partition("=")
+        if not equals or not old.strip():
+            raise UserError(f"{option} {text} is not OLD=NEW.", f"For example: {option} \"long hair=very long hair\"")
+        pairs.append((old.strip(), new.strip()))
+    return tuple(pairs)
+
+
+# -- the parser ----------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print one JSON object")
+    common.add_argument("--quiet", action="store_true", help="no progress")
+    projects = Path(os.environ.get("LORA_STUDIO_PROJECTS", "projects"))
+    lora = os.environ.get("LORA_STUDIO_LORA_DIR")
+    common.add_argument("--projects", type=Path, default=projects, help="folder of the projects (default: projects)")
+    common.add_argument("--lora-dir", type=Path, default=Path(lora) if lora else None, help="the WebUI's models/Lora: epochs are saved there too")
+    parser = argparse.ArgumentParser(prog="lora_studio", description="From a folder of pictures to a tested LoRA.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, handler: Handler, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, parents=[common], help=text, description=text)
+        sub.set_defaults(handler=handler)
+        return sub
+
+    sub = add("new", _new, "make a project from pictures")
+    sub.add_argument("name")
+    sub.add_argument("--images", nargs="+", required=True, metavar="DIR", help="files or folders")
+
+    sub = add("crop", _crop, "cut the pictures to training size")
+    sub.add_argument("project")
+    sub.add_argument("--size", default="512", help="512, 768, WxH or bucket")
+    sub.add_argument("--base", type=int, default=512, help="with bucket: area is base x base")
+    sub.add_argument("--focal", choices=("smart", "center", "centre"), default="smart")
+    sub.add_argument("--plan", metavar="FILE", help="take the boxes of this plan file")
+    sub.add_argument("--upscale", action="store_true", help="enlarge pictures that are too small")
+    sub.add_argument("--format", default="png", choices=("png", "jpg", "webp"))
+    sub.add_argument("--quality", type=int, default=95)
+
+    sub = add("tag", _tag, "write captions with a WD14 tagger")
+    sub.add_argument("project")
+    sub.add_argument("--model", default="wd-swinv2-tagger-v3", help="catalogue name, folder, or demo")
+    sub.add_argument("--general", type=float, help="threshold; default is the model's own")
+    sub.add_argument("--character", type=float, help="threshold for character names")
+    sub.add_argument("--mcut", action="store_true", help="a threshold for each picture by its largest gap")
+    sub.add_argument("--underscores", action="store_true", help="keep underscores")
+    sub.add_argument("--escape", action="store_true", help="escape brackets")
+    sub.add_argument("--ratings", action="store_true")
+    sub.add_argument("--exclude", metavar="TAGS")
+    sub.add_argument("--add", metavar="TAGS")
+    sub.add_argument("--rename", action="append", default=[], metavar="OLD=NEW")
+    sub.add_argument("--on-existing", choices=("skip", "overwrite", "append", "prepend", "merge"), default="skip")
+    sub.add_argument("--batch", type=int, default=0)
+    sub.add_argument("--provider", action="append", metavar="NAME")
+
+    sub = add("edit", _edit, "change all captions at once")
+    sub.add_argument("project")
+    sub.add_argument("--dedupe", action="store_true")
+    sub.add_argument("--remove-traits", nargs="*", metavar="GROUP", help="what belongs to the person; all groups if none is named")
+    sub.add_argument("--states", action="store_true", help="remove passing states (closed eyes, wet hair) too")
+    sub.add_argument("--frequency", type=float, default=0.6, help="a trait counts when on this share of the pictures")
+    sub.add_argument("--trigger", default="", metavar="WORD")
+    sub.add_argument("--add", metavar="TAGS", help="to the front")
+    sub.add_argument("--add-back", metavar="TAGS", help="to the end")
+    sub.add_argument("--remove", metavar="TAGS")
+    sub.add_argument("--replace", action="append", default=[], metavar="A=B")
+    sub.add_argument("--sort", nargs="?", const="alphabetical", choices=("alphabetical", "frequency"))
+    sub.add_argument("--dry-run", action="store_true")
+    for name, text in (("undo", "take the last edit back"), ("redo", "do it again")):
+        add(name, _undo, text).add_argument("project")
+
+    sub = add("tags", _tags, "tags classify: group of each tag on standard input")
+    sub.add_argument("action", choices=("classify",))
+
+    sub = add("train", _train, "train a LoRA")
+    sub.add_argument("project", nargs="?")
+    sub.add_argument("--base", help="checkpoint (.safetensors), diffusers folder, or demo")
+    sub.add_argument("--preset", default="character")
+    sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    sub.add_argument("--check", action="store_true", help="only say what the run will be")
+    sub.add_argument("--detach", action="store_true", help="do not wait for its end")
+    sub.add_argument("--help-keys", action="store_true", help="list every KEY of --set")
+
+    sub = add("runs", _runs, "runs PROJECT; runs show|stop|resume PROJECT_OR_RUN [NAME]")
+    sub.add_argument("words", nargs="*", metavar="WORD")
+    sub.add_argument("--detach", action="store_true", help="resume without waiting")
+
+    sub = add("inspect", _inspect, "what a LoRA file holds")
+    sub.add_argument("file", type=Path)
+    sub.add_argument("--base", type=Path, help="checkpoint to compare with, or demo")
+
+    sub = add("evaluate", _evaluate, "pictures and scores of every epoch")
+    sub.add_argument("run", help="a run's folder, or a project")
+    sub.add_argument("name", nargs="?", default="last", help="with a project: which run")
+    sub.add_argument("--tagger", help="default: the one that tagged the dataset")
+    sub.add_argument("--traits", metavar="TAGS", help="default: what was removed from the captions")
+    sub.add_argument("--epochs", nargs="+", type=int)
+    sub.add_argument("--weights", nargs="+", type=float)
+    sub.add_argument("--steps", type=int, default=20)
+    sub.add_argument("--seed", type=int, default=1000)
+    sub.add_argument("--out", metavar="DIR")
+
+    sub = add("demo", _demo, "everything once, on the embedded models")
+    sub.add_argument("--out", type=Path, default=Path("demo_output"))
+    sub.add_argument("--character", default="purple hair, short hair, yellow eyes, cat ears, glasses")
+    sub.add_argument("--seed", type=int, default=1)
+    sub.add_argument("--keep-traits", action="store_true", help="leave the captions whole, to see what that costs")
+    sub.add_argument("--compare", action="store_true", help="train both ways and show both in the report")
+
+    add("doctor", _doctor, "what this machine has and what is wrong")
+    add("ui", _ui, "the page")
+    return parser

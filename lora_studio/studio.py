@@ -1,0 +1,260 @@
+"""The use cases, one method each. The tab, the web API and the command line call these and nothing below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError
+from .progress import Progress, silent
+from .project import Project
+
+if TYPE_CHECKING:
+    from .crop import CropOptions
+    from .editing import EditOptions, EditReport
+    from .evaluation import EvaluateOptions
+    from .tagging import TagOptions, TagReport
+    from .training.config import TrainingConfig
+    from .training.inspect import Inspection
+    from .training.preflight import Preflight
+    from .training.runs import Run, RunStatus
+
+DEMO_BASE = "demo"
+
+
+@dataclass(frozen=True)
+class Studio:
+    """Where things are. ``lora_dir``: a WebUI's LoRA folder, where every saved epoch goes too (None: nowhere else)."""
+
+    projects_dir: Path = field(default_factory=lambda: Path("projects"))
+    lora_dir: Path | None = None
+
+    @property
+    def presets_dir(self) -> Path:
+        """The user's own training presets."""
+        return self.projects_dir / "_presets"
+
+    # -- projects ------------------------------------------------------------
+
+    def new(self, name: str, images: Sequence[str | Path], progress: Progress = silent) -> dict[str, Any]:
+        """Make a project and copy pictures (files or folders) into its ``raw/``."""
+        from .dataset import import_images
+
+        folder = self.projects_dir / name
+        fresh = not folder.exists()
+        project = Project.create(self.projects_dir, name)
+        try:
+            report = import_images(images, project, progress)
+        except UserError:
+            if fresh:  # nothing came in: no empty project is left behind
+                _remove_empty(project.folder)
+            raise
+        return {"project": str(project.folder), **_plain(asdict(report))}
+
+    def open(self, name: str | Path) -> Project:
+        """A project by folder or by name; a ``Loras/<name>/`` folder of the Colab notebooks works as it is."""
+        path = Path(name)
+        if not path.is_dir() and (self.projects_dir / path).is_dir():
+            path = self.projects_dir / path
+        return Project.open(path)
+
+    def add_images(self, project: Project, images: Sequence[str | Path], progress: Progress = silent) -> dict[str, Any]:
+        """Copy more pictures into a project."""
+        from .dataset import import_images
+
+        return _plain(asdict(import_images(images, project, progress)))
+
+    # -- crop, tag, edit -----------------------------------------------------
+
+    def crop(self, project: Project, options: CropOptions, progress: Progress = silent) -> dict[str, Any]:
+        """Plan and cut every picture of ``raw/`` into ``dataset/``; can be done again as often as wanted."""
+        from .crop import apply_plan, make_plan
+        from .dataset import adopt_dataset, list_items
+
+        adopt_dataset(project, progress)
+        plan = make_plan(list_items(project.raw_dir), options, progress)
+        report = apply_plan(plan, project, progress)
+        self._remember(project, "crop", asdict(options))
+        return _plain(asdict(report))
+
+    def tag(self, project: Project, options: TagOptions, progress: Progress = silent) -> TagReport:
+        """Write captions by a WD14 tagger."""
+        from .tagging import tag_folder
+
+        report = tag_folder(project.dataset_dir, options, progress)
+        self._remember(project, "tag", options.to_dict())
+        return report
+
+    def edit(self, project: Project, options: EditOptions) -> EditReport:
+        """Change all captions at once; the trigger word and the removed traits become the project's."""
+        from .editing import edit_dataset
+
+        report = edit_dataset(project.dataset_dir, options)
+        if not options.dry_run:
+            gone = [t for t in (*report.removed_traits, *options.remove)]
+            traits = tuple(dict.fromkeys([*project.traits, *gone]))
+            replace(project, trigger=options.trigger or project.trigger, traits=traits).save()
+        return report
+
+    def undo(self, project: Project) -> dict[str, Any]:
+        """Take the last bulk edit of the captions back."""
+        from .editing import undo
+
+        return _plain(undo(project.dataset_dir))
+
+    def redo(self, project: Project) -> dict[str, Any]:
+        """Do the edit that was taken back last again."""
+        from .editing import redo
+
+        return _plain(redo(project.dataset_dir))
+
+    def classify(self, lines: Iterable[str]) -> Iterable[str]:
+        """``tag<TAB>group|STATE|-`` for each tag, as it was given."""
+        from .editing import classify_lines
+
+        return classify_lines(lines)
+
+    # -- training ------------------------------------------------------------
+
+    def configure(
+        self, project: Project, base: str | Path, preset: str = "character", settings: Mapping[str, Any] | None = None
+    ) -> TrainingConfig:
+        """The configuration of a run: preset by the base's family, then ``settings`` on top; all mistakes at once."""
+        from .dataset import list_items
+        from .demo import checkpoint_path
+        from .training import presets
+        from .training.basefile import family_of
+        from .training.config import TrainingConfig
+
+        path = checkpoint_path() if str(base) == DEMO_BASE else Path(base)
+        family = family_of(path)
+        if preset == "character" and path.resolve() == checkpoint_path().resolve():
+            preset = "demo"
+        pictures = list_items(project.dataset_dir) if project.dataset_dir.is_dir() else []
+        if not pictures:
+            raise UserError(f"{project.dataset_dir} holds no pictures to train on.", "Crop the pictures first: crop PROJECT.")
+        given = dict(settings or {})
+        repeats = given.pop("repeats", None) or presets.repeats_for(len(pictures), family, preset)
+        values: dict[str, Any] = {
+            "base": str(path.absolute()),
+            "folders": [{"path": str(project.dataset_dir.absolute()), "repeats": repeats}],
+            "output_name": project.name,
+            "output_dir": str(project.output_dir.absolute()),
+            "lora_dir": str((self.lora_dir / project.name).absolute()) if self.lora_dir else "",
+            "trigger": project.trigger,
+            **presets.settings(preset, family, self.presets_dir),
+        }
+        if not project.trigger:
+            values.pop("prior_weight", None)
+        values.setdefault("sample_prompts", self._sample_prompts(project, pictures))
+        return TrainingConfig.from_dict({**values, **given})
+
+    def preflight(self, project: Project, config: TrainingConfig) -> Preflight:
+        """What the run will be, and what is wrong with it."""
+        from .training.preflight import preflight
+
+        return preflight(config, sorted(project.runs_dir.glob("*")) if project.runs_dir.is_dir() else ())
+
+    def train(self, project: Project, config: TrainingConfig) -> Run:
+        """Check, write the run's folder and start the trainer as a process of its own."""
+        from .training.runs import Run
+
+        self.preflight(project, config).raise_problems()
+        run = Run.create(project.runs_dir, config)
+        run.start()
+        return run
+
+    def runs(self, project: Project) -> list[RunStatus]:
+        """All runs of a project, oldest first."""
+        from .training.runs import list_runs
+
+        return [run.status() for run in list_runs(project.runs_dir)]
+
+    def run(self, where: str | Path, name: str = "last") -> Run:
+        """A run by its own folder, or by project and name (``last``: the newest)."""
+        from .training.runs import Run, find_run
+
+        path = Path(where)
+        if (path / "config.json").is_file():
+            return Run.open(path)
+        return find_run(self.open(where).runs_dir, name)
+
+    def stop(self, run: Run) -> None:
+        """Ask a run to save its state and end; it can be resumed."""
+        if run.status().state != "running":
+            raise UserError(f"The run {run.folder.name} is not running.")
+        run.command("stop")
+
+    def resume(self, run: Run) -> None:
+        """Go on from the last saved state."""
+        run.start()
+
+    def inspect(self, file: Path, base: Path | None = None) -> Inspection:
+        """What a LoRA file holds, and whether it fits a checkpoint."""
+        from .demo import checkpoint_path
+        from .training.inspect import inspect
+
+        return inspect(file, checkpoint_path() if base is not None and str(base) == DEMO_BASE else base)
+
+    # -- evaluation ----------------------------------------------------------
+
+    def evaluate(self, run: Run, options: EvaluateOptions, progress: Progress = silent) -> dict[str, Any]:
+        """Pictures, scores and the recommended epoch of a run."""
+        from .evaluation import evaluate
+
+        return evaluate(run.folder, options, progress)
+
+    def demo(self, out: Path, character: str, seed: int, progress: Progress = silent, **more: Any) -> dict[str, Any]:
+        """From drawn raw pictures to a scored LoRA, on the embedded models."""
+        from .demo.pipeline import run_demo
+
+        return run_demo(out, character, seed, progress=progress, **more)
+
+    def doctor(self) -> dict[str, Any]:
+        """What this machine has, what is wrong and how to mend it."""
+        from .doctor import examine
+
+        return examine(self.projects_dir if self.projects_dir.is_dir() else ".")
+
+    # -- helpers -------------------------------------------------------------
+
+    def _remember(self, project: Project, step: str, options: dict[str, Any]) -> None:
+        now = Project.open(project.folder)
+        replace(now, settings={**now.settings, step: _plain(options)}).save()
+
+    @staticmethod
+    def _sample_prompts(project: Project, pictures: Sequence[Any]) -> list[str]:
+        """Two prompts that show at a glance what was learned: the trigger alone, and with a caption of the dataset."""
+        from .dataset import read_caption
+
+        if not project.trigger:
+            captions = [read_caption(p.caption_path).tags for p in pictures[:2] if p.caption_path.is_file()]
+            return [", ".join(tags) for tags in captions if tags]
+        rest = next((read_caption(p.caption_path).tags for p in pictures if p.caption_path.is_file()), ())
+        others = [t for t in rest if t != project.trigger]
+        subject = [t for t in others if t in ("1girl", "1boy", "solo")]
+        return list(dict.fromkeys([", ".join([project.trigger, *subject]), ", ".join([project.trigger, *others])]))
+
+
+def _plain(value: Any) -> Any:
+    """JSON values: paths as text, tuples as lists, dataclasses as objects."""
+    if hasattr(value, "__dataclass_fields__"):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a project folder that holds nothing but what was just made."""
+    for part in (folder / "raw", folder / "dataset"):
+        if part.is_dir() and not any(part.iterdir()):
+            part.rmdir()
+    left = [p for p in folder.iterdir() if p.name != "project.json"]
+    if not left:
+        (folder / "project.json").unlink(missing_ok=True)
+        folder.rmdir()
