@@ -108,7 +108,7 @@ def _balance_regularisation(examples: list[Example]) -> list[Example]:
             take = min(example.repeats, left)
             counts[index] += take
             left -= take
-    kept = [replace(e, repeats=count) for e, count in zip(regular, counts) if count > 0]
+    kept = [replace(e, repeats=count) for e, count in zip(regular, counts, strict=True) if count > 0]
     return [e for e in examples if not e.is_reg] + kept
 
 
@@ -140,9 +140,9 @@ def batches_of_epoch(dataset: Dataset, batch_size: int, seed: int, epoch: int) -
 def draw_batch(dataset: Dataset, batch: Sequence[int], config: TrainingConfig, epoch: int, number: int) -> list[Draw]:
     """Captions and flips of a batch, from the seed, the epoch and the batch's number alone."""
     draws = []
-    for place, index in enumerate(batch):
+    for slot, index in enumerate(batch):
         example = dataset.examples[index]
-        rng = python_generator(config.seed, "draw", epoch, number, place)
+        rng = python_generator(config.seed, "draw", epoch, number, slot)
         flipped = example.flip and rng.random() < 0.5
         tags = caption_tags(example.tags, example.keep_tokens, rng, shuffle=config.shuffle_captions)
         if config.caption_dropout > 0 and rng.random() < config.caption_dropout:

@@ -165,7 +165,7 @@ class _Run:
         if "text" in self.network.flat:
             for encoder in self.model.text_encoders:
                 encoder.train()
-                encoder.gradient_checkpointing_enable()
+                encoder.gradient_checkpointing_enable({"use_reentrant": False})
                 # a checkpointed block whose input needs no gradient gives none to its LoRA either
                 encoder.enable_input_require_grads()
 
@@ -294,7 +294,7 @@ class _Run:
             Prompt(text, "", config.sample_seed + i, width, height, config.sample_steps, config.sample_cfg)
             for i, text in enumerate(config.sample_prompts)
         ]
-        for index, (prompt, picture) in enumerate(zip(prompts, sample(self.model, prompts))):
+        for index, (prompt, picture) in enumerate(zip(prompts, sample(self.model, prompts), strict=True)):
             step = self.position.step
             path = self.dir / "samples" / f"epoch-{epoch:02d}-step-{step:06d}-{index:02d}.png"
             _save_picture(picture, path)

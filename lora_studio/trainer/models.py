@@ -158,7 +158,7 @@ def _load_single_file(path: Path, device: torch.device, dtype: torch.dtype) -> B
         _fill(unet, lambda k: get(ldm_keys.UNET_PREFIX + ldm_keys.unet_path(k, unet_config)), path, dtype)
         _fill(vae, lambda k: get(ldm_keys.VAE_PREFIX + ldm_keys.vae_path(k, levels)), path, torch.float32)
         encoders, tokenizers = [], []
-        for prefix, spec in zip(TEXT_PREFIXES[family], config["text_encoders"]):
+        for prefix, spec in zip(TEXT_PREFIXES[family], config["text_encoders"], strict=True):
             encoder = _empty_text_encoder(spec, facts)
             _fill(encoder, _text_lookup(get, prefix, spec["layout"]), path, dtype)
             encoders.append(encoder)
@@ -252,7 +252,7 @@ def _load_folder(path: Path, device: torch.device, dtype: torch.dtype) -> BaseMo
         raise UserError(f"{path} is an inpainting or edit model.", "Train on the plain version of this model.")
     family = "sdxl" if len(encoders) == 2 else "sd2" if unet.config.cross_attention_dim == 1024 else "sd1"
     tokenizers = []
-    for folder, encoder in zip(("tokenizer", "tokenizer_2"), encoders):
+    for folder, encoder in zip(("tokenizer", "tokenizer_2"), encoders, strict=False):
         pad = _pad_token(path / folder, default=49407 if encoder is encoders[0] and family != "sd2" else 0)
         tokenizers.append(ClipTokenizer.from_folder(path / folder, pad))
     scheduler_file = path / "scheduler" / "scheduler_config.json"
@@ -308,7 +308,7 @@ def _probe_sd2_prediction(model: BaseModel) -> str:
     At the last timestep an epsilon model answers with about its own input; a v model answers with about minus the
     picture, far from it (the WebUI decides in the same way).
     """
-    x = torch.full((1, 4, 8, 8), 0.5, device=model.device, dtype=model.dtype)
+    x = torch.full((1, 4, 16, 16), 0.5, device=model.device, dtype=model.dtype)
     context = torch.zeros(1, 2, model.unet.config.cross_attention_dim, device=model.device, dtype=model.dtype)
     out = model.unet(x, torch.tensor([999], device=model.device), encoder_hidden_states=context).sample
     return "v_prediction" if float((out - x).float().mean()) < -1 else "epsilon"

@@ -213,7 +213,8 @@ def read_lora(path: str | Path) -> dict[str, dict[str, torch.Tensor]]:
     path = Path(path)
     modules: dict[str, dict[str, torch.Tensor]] = {}
     with open_checkpoint(path) as file:
-        for key in file.keys():
+        names = file.keys()
+        for key in names:
             name, _, rest = key.partition(".")
             modules.setdefault(name, {})[rest] = file.get_tensor(key)
     if not any("lora_up.weight" in parts for parts in modules.values()):

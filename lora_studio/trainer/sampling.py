@@ -51,7 +51,7 @@ def sample(
     for indices in groups.values():
         for start in range(0, len(indices), batch_size):
             batch = indices[start : start + batch_size]
-            for index, picture in zip(batch, _sample_batch(model, [prompts[i] for i in batch])):
+            for index, picture in zip(batch, _sample_batch(model, [prompts[i] for i in batch]), strict=True):
                 pictures[index] = picture
             if progress is not None:
                 progress(len(pictures), len(prompts), "drawing samples")

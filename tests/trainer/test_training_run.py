@@ -24,8 +24,8 @@ from lora_studio.trainer.export import free_stem, read_metadata
 from lora_studio.trainer.models import load_base
 from lora_studio.trainer.text import encode_prompts, predict
 from lora_studio.training.config import TrainingConfig
-from lora_studio.training.options import RANGES
 from lora_studio.training.events import FILE, EventWriter, read_events
+from lora_studio.training.options import RANGES
 
 pytestmark = pytest.mark.torch
 
@@ -77,7 +77,7 @@ def digest(path: Path) -> str:
 def test_both_up_matrices_move(tmp_path: Path, tiny_checkpoint: Path, pictures: Path, checkpointing: bool) -> None:
     run = make_run(tmp_path, tiny_checkpoint, pictures, epochs=1, gradient_checkpointing=checkpointing)
     events = start(run)
-    assert [e["type"] for e in events][0] == "started" and events[-1]["type"] == "finished"
+    assert events[0]["type"] == "started" and events[-1]["type"] == "finished"
     tensors = load_file(tmp_path / "output" / "word-01.safetensors")
     ups = {k: v for k, v in tensors.items() if k.endswith("lora_up.weight")}
     assert all(v.abs().max() > 0 for k, v in ups.items() if k.startswith("lora_unet_"))
@@ -313,7 +313,7 @@ def test_killed_at_twenty_random_moments_and_resumed_bit_for_bit(
     torch.set_num_threads(1)  # no thread pool may be alive when this process forks
     run = make_run(tmp_path / "b", tiny_checkpoint, pictures, **options)
     moments, kills = random.Random(7), 0
-    for attempt in range(200):
+    while True:
         child = os.fork()
         if child == 0:
             os._exit(main([str(run)]))
@@ -331,7 +331,7 @@ def test_killed_at_twenty_random_moments_and_resumed_bit_for_bit(
             os.waitpid(child, 0)
             break
     events = diary(run)
-    assert kills == 20 and events[-1]["type"] == "finished", (kills, attempt, events[-1])
+    assert kills == 20 and events[-1]["type"] == "finished", (kills, events[-1])
     assert any(e["type"] == "started" and (e["resumed_from"] or 0) > 0 for e in events)
     names = sorted(p.name for p in (tmp_path / "a" / "output").glob("*.safetensors"))
     assert names == sorted(p.name for p in (tmp_path / "b" / "output").glob("*.safetensors")) and len(names) == 10
