@@ -72,7 +72,9 @@ def palette_with_hole() -> Image.Image:
 
 @pytest.mark.parametrize(("make", "suffix"), [(rgba, "png"), (rgba, "webp"), (palette_with_hole, "png"), (palette_with_hole, "gif")])
 @pytest.mark.parametrize("background", [(255, 255, 255), (0, 128, 0)])
-def test_what_is_transparent_shows_the_background(tmp_path: Path, make: Callable[[], Image.Image], suffix: str, background: tuple[int, int, int]) -> None:
+def test_what_is_transparent_shows_the_background(
+    tmp_path: Path, make: Callable[[], Image.Image], suffix: str, background: tuple[int, int, int]
+) -> None:
     path = tmp_path / f"a.{suffix}"
     make().save(path)
     image = load_image(path, background)
