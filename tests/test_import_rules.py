@@ -27,7 +27,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "editing": BASE | {"dataset"},
     "training": BASE | {"dataset"},
     "trainer": {"errors", "files", "progress", "dataset", "training.config", "training.events"},
-    "cli": {"studio", "errors", "progress"},
+    # Of the steps only their settings, to offer them as flags: see the test below.
+    "cli": {"studio", "errors", "progress", "crop", "tagging", "editing", "evaluation", "training.config", "training.options", "doctor"},
 }
 
 
@@ -69,6 +70,16 @@ def test_knows_only_what_it_may(name: str) -> None:
             allowed = MAY_KNOW[name] | {name}
             if target and not any(target == a or target.startswith(a + ".") for a in allowed):
                 wrong.append(f"{path.relative_to(ROOT)} imports {target}")
+    assert not wrong
+
+
+def test_the_command_line_takes_only_settings_from_the_steps() -> None:
+    settings = {"OPTIONS", "CHOICES", "HELP", "TrainingConfig", "parse_overrides", "report"}
+    wrong = []
+    for path in sources("cli"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level and node.module not in ("studio", "errors", "progress", None):
+                wrong += [f"{node.module}.{a.name}" for a in node.names if a.name not in settings and not a.name.endswith("Options")]
     assert not wrong
 
 
