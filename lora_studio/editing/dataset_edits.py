@@ -11,7 +11,8 @@ from ..dataset import format_tags, list_items, parse_tags
 from ..dataset.captions import decode
 from ..errors import UserError
 from .edits import EditOptions, Tags, TraitCount, make_edit
-from .journal import Applied, Journal
+from .journal import Applied, Journal, read_bytes
+from .traits import normal_form
 
 PREVIEWED = 20
 
@@ -82,15 +83,6 @@ class HistoryLine:
         return dict(self.__dict__)
 
 
-def _bytes(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UserError(f"The caption {path} cannot be read: {error.strerror}.", "Check the file's permissions.") from error
-
-
 def edit_dataset(dataset_dir: str | Path, options: EditOptions) -> EditReport:
     """Edit the captions of all pictures in a folder as one undoable step. Captions that stay the same are not written.
 
@@ -102,10 +94,11 @@ def edit_dataset(dataset_dir: str | Path, options: EditOptions) -> EditReport:
     if not options.dry_run:
         Journal(folder).recover()
     paths = list(dict.fromkeys(item.caption_path for item in list_items(folder)))
-    before = {path.name: _bytes(path) for path in paths}
+    before = {path.name: read_bytes(path) for path in paths}
     captions: dict[str, Tags] = {name: parse_tags(decode(data)[0]) if data else () for name, data in before.items()}
     edit, traits = make_edit(list(captions.values()), options)
-    edited = {name: edit(tags) for name, tags in captions.items()}
+    past = _past(Journal(folder)) if options.add_back else {}
+    edited = {name: edit(tags, past.get(name, frozenset())) for name, tags in captions.items()}
     changed = {name: tags for name, tags in edited.items() if tags != captions[name]}
     entry, applied = "", Applied()
     if changed and not options.dry_run:
@@ -129,6 +122,16 @@ def edit_dataset(dataset_dir: str | Path, options: EditOptions) -> EditReport:
     )
 
 
+def _past(journal: Journal) -> dict[str, frozenset[str]]:
+    """The tags (normal forms) that each caption had before one of the edits in force."""
+    had: dict[str, set[str]] = {}
+    for identity in journal.done:
+        for change in journal.changes(identity):
+            if change.before:
+                had.setdefault(change.name, set()).update(map(normal_form, parse_tags(decode(change.before)[0])))
+    return {name: frozenset(forms) for name, forms in had.items()}
+
+
 def record_captions(dataset_dir: str | Path, kind: str, captions: dict[str, Tags], details: dict[str, Any] | None = None) -> EditReport:
     """Write these captions {file name: tags} as one undoable step of another kind, e.g. tagging or typing one by hand."""
     folder = Path(dataset_dir)
@@ -136,7 +139,9 @@ def record_captions(dataset_dir: str | Path, kind: str, captions: dict[str, Tags
     journal.recover()
     changes: dict[str, tuple[bytes | None, bytes | None]] = {}
     for name, tags in captions.items():
-        old, new = _bytes(folder / name), format_tags(tags).encode("utf-8")
+        if Path(name).name != name or name.startswith(".") or not name.lower().endswith(".txt"):
+            raise UserError(f"{name!r} is not a caption of this folder.", "Give the file's name alone, ending in .txt.")
+        old, new = read_bytes(folder / name), format_tags(tags).encode("utf-8")
         if old != new:
             changes[name] = (old, new)
     if not changes:
@@ -169,5 +174,5 @@ def history(dataset_dir: str | Path) -> list[HistoryLine]:
     lines = []
     for identity, undone in [*((i, False) for i in journal.done), *((i, True) for i in reversed(journal.undone))]:
         entry = journal.entry(identity)
-        lines.append(HistoryLine(entry.id, entry.kind, entry.when, len(entry.files), undone, entry.details))
+        lines.append(HistoryLine(entry.id, entry.kind, entry.when, entry.count, undone, entry.details))
     return lines

@@ -11,6 +11,7 @@ from ..errors import UserError
 from .traits import GROUPS, OPTIONAL_GROUPS, Trait, classify, normal_form
 
 Tags = tuple[str, ...]
+Edit = Callable[..., Tags]
 Sort = Literal[False, "alphabetical", "frequency"]
 
 
@@ -21,8 +22,8 @@ class EditOptions:
     dedupe: drop repeated tags, the first stays. remove_traits: None leaves traits alone, () takes every default group,
     names take those groups. include_states: take states (closed eyes, wet hair) of these groups too.
     trait_frequency: share of the pictures a trait must be on to be removed; 0 removes every trait.
-    trigger: word put first in every caption. add: tags appended where missing. add_back: tags put back after the
-    trigger where the removal of this same edit took them, or where missing. remove: tags removed everywhere.
+    trigger: word put first in every caption. add: tags appended where missing. add_back: tags that trait removal
+    spares, and that are appended again to the captions that had them before an earlier edit. remove: tags removed everywhere.
     replace: (old, new) pairs; an empty new removes. sort: tags behind the trigger "alphabetical" or by "frequency".
     dry_run: report only.
     """
@@ -127,7 +128,10 @@ def added(tags: Tags, extra: Iterable[str]) -> Tags:
 
 def deduped(tags: Iterable[str]) -> Tags:
     """Each tag once, where it first stood; spellings of one tag count as the same."""
-    return tuple({normal_form(tag): tag for tag in reversed(list(tags))}[form] for form in dict.fromkeys(map(normal_form, tags)))
+    first: dict[str, str] = {}
+    for tag in tags:
+        first.setdefault(normal_form(tag), tag)
+    return tuple(first.values())
 
 
 def ordered(tags: Iterable[str], sort: Sort, counts: Mapping[str, int] | None = None) -> Tags:
@@ -176,10 +180,10 @@ def find_traits(captions: Sequence[Tags], options: EditOptions) -> tuple[TraitCo
     pictures: Counter[str] = Counter()
     spellings: dict[str, Counter[str]] = {}
     for tags in captions:
-        forms = {}
+        forms = set()
         for tag in tags:
             form = normal_form(tag)
-            forms[form] = tag
+            forms.add(form)
             spellings.setdefault(form, Counter())[tag] += 1
         pictures.update(forms)
     found = []
@@ -196,8 +200,10 @@ def find_traits(captions: Sequence[Tags], options: EditOptions) -> tuple[TraitCo
     return tuple(sorted(found, key=lambda t: (-t.pictures, t.tag)))
 
 
-def make_edit(captions: Sequence[Tags], options: EditOptions) -> tuple[Callable[[Tags], Tags], tuple[TraitCount, ...]]:
+def make_edit(captions: Sequence[Tags], options: EditOptions) -> tuple[Edit, tuple[TraitCount, ...]]:
     """The function from tags to tags that `options` mean for these captions, and the traits that were found.
+
+    The function's second argument is the set of tags (normal forms) that the caption had in the past, for `add_back`.
 
     What is removed and what is frequent depends on all captions, so both are settled here, once.
     """
@@ -207,17 +213,17 @@ def make_edit(captions: Sequence[Tags], options: EditOptions) -> tuple[Callable[
     traits = find_traits(cleaned, options)
     unwanted = {normal_form(trait.tag) for trait in traits if trait.removed}
 
-    def body(tags: Tags) -> Tags:
+    def body(tags: Tags, past: Collection[str]) -> Tags:
         result = without(without(replaced(tags, options.replace), dropped, options.trigger), unwanted, options.trigger)
-        result = added(result, (*options.add_back, *options.add))
+        result = added(result, (*(tag for tag in options.add_back if normal_form(tag) in past), *options.add))
         return deduped(result) if options.dedupe else result
 
     counts: Counter[str] = Counter()
     if options.sort == "frequency":
         for tags in captions:
-            counts.update({normal_form(tag) for tag in body(tags)})
+            counts.update({normal_form(tag) for tag in body(tags, ())})
 
-    def edit(tags: Tags) -> Tags:
-        return triggered(ordered(body(tags), options.sort, counts), options.trigger)
+    def edit(tags: Tags, past: Collection[str] = ()) -> Tags:
+        return triggered(ordered(body(tags, past), options.sort, counts), options.trigger)
 
     return edit, traits

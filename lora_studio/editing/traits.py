@@ -47,7 +47,7 @@ def _unwrap(text: str) -> str:
 def normal_form(tag: str) -> str:
     """The tag as the vocabulary spells it: lower case, underscores, no `\\(` escapes, no prompt weight."""
     text = tag.strip().lower()
-    if text[:1] in "([{" and text[-1:] in ")]}" and text[0] + text[-1] in ("()", "[]", "{}"):
+    if text[:1] + text[-1:] in ("()", "[]", "{}"):
         # Escaped brackets are the tag's own: hide them while weights are unwrapped.
         text = _unwrap(text.replace("\\(", "\x01").replace("\\)", "\x02")).replace("\x01", "(").replace("\x02", ")")
     return _SPACES.sub("_", _ESCAPED.sub(r"\1", text)).strip("_")

@@ -24,7 +24,7 @@ class Group(NamedTuple):
 
 
 _SHADES = (
-    "aqua|auburn|azure|beige|black|blonde|blond|blue|blue-green|bronze|brown|chestnut|cream|crimson|cyan|gold|golden|green|gr[ae]y|indigo|ivory|"
+    "aqua|auburn|azure|beige|black|blonde|blond|blue|blue-green|bronze|brown|chestnut|cream|crimson|cyan|gold|green|gr[ae]y|indigo|ivory|"
     "lavender|lilac|magenta|maroon|mint|navy|navy_blue|olive|orange|peach|pink|platinum|platinum_blonde|purple|red|rose|rust|scarlet|silver|"
     "sky_blue|strawberry_blonde|tan|teal|turquoise|violet|white|yellow"
 )
@@ -40,8 +40,8 @@ _ANIMALS = (
 )
 _BUGS = "ant|arthropod|bee|beetle|bug|butterfly|centipede|cockroach|dragonfly|fly|insect|ladybug|mantis|moth|scorpion|spider|wasp|worm"
 _BEINGS = (
-    "alien|android|angel|cyborg|demon|devil|doll|dragon|elf|fairy|ghost|gnoll|goblin|golem|gorgon|harpy|jiangshi|kappa|lamia|mermaid|minotaur|monster|"
-    "mummy|mushroom|ogre|oni|orc|plant|robot|skeleton|slime|succubus|tentacle|undead|vampire|werewolf|zombie|jellyfish|snail|slug|cactus|crystal|food|plush|sea_slug"
+    "alien|android|angel|cyborg|demon|devil|dragon|elf|fairy|ghost|gnoll|goblin|golem|gorgon|harpy|jiangshi|kappa|lamia|mermaid|minotaur|monster|"
+    "mushroom|ogre|oni|orc|plant|robot|skeleton|slime|succubus|tentacle|undead|vampire|werewolf|zombie|jellyfish|snail|slug|cactus|crystal|food|plush|sea_slug"
 )
 _SIZES = "tiny|small|medium|large|big|huge|gigantic|giant|massive|enormous"
 
@@ -52,9 +52,14 @@ WORDS = {
     "being": f"(?:{_BEINGS})",
     "size": f"(?:{_SIZES})",
     "count": "(?:single|one|two|three|four|five|tri|quad|twin|double|triple|multiple|extra|many)",
+    # What such a thing may be called, but not what is done to it nor that it lies elsewhere, nor glasses to drink from.
+    "worn": (
+        "(?!(?:adjusting|holding|hands?_on|no|unworn|removing|removed|looking|licking|cum|hair_through|clitoral|alternate|wine|drinking|beer|cocktail|shot|magnifying|stained|"
+        "broken|hour|bottle|knee|hub|mushroom|putting|tipping|wet|bath|lens)_)(?![a-z_-]*_(?:on|over|under|in)_)(?:[a-z-]+_)*"
+    ),
     "part": (
-        "(?:abs?|ankle|arms?|armpits?|ass|back|belly|body|breasts?|buttocks?|cheeks?|chest|chin|collarbone|crotch|ear|elbow|eye|eyelid|face|facial|"
-        "fingers?|foot|feet|forehead|groin|hands?|head|hip|hips|knees?|legs?|lips?|mouth|navel|neck|nipple|nose|pectorals?|penis|pubic|pussy|shoulders?|"
+        "(?:abs?|ankle|arms?|armpits?|ass|back|belly|body|breasts?|buttocks?|cheeks?|chest|collarbone|crotch|ear|elbow|eye|eyelid|face|facial|"
+        "fingers?|foot|feet|forehead|groin|hands?|head|hip|hips|knees?|legs?|lips?|mouth|navel|neck|nipple|nose|pectorals?|pubic|pussy|shoulders?|"
         "side|stomach|tail|thighs?|toe|tongue|torso|waist|wrist)"
     ),
 }
@@ -70,9 +75,8 @@ TABLE: tuple[Group, ...] = (
             "colored_(?:tips|hair_tips)",
             "(?:{color}|{mixed}|rainbow)_(?:inner_hair|hair_tips|streaks|streaked_hair)",
             "alternate_hair_colou?r",
-            "hair_colou?r_connection",
             "(?:dark|light|pale|bright|fair)_hair",
-            "(?:hair_)?highlights|brunette|redhead|ginger_hair|salt-and-pepper_hair|roots_\\(hair\\)",
+            "ginger_hair|salt-and-pepper_hair",
         ),
     ),
     Group(
@@ -81,7 +85,7 @@ TABLE: tuple[Group, ...] = (
         (
             "(?:(?:very|absurdly|extremely)_)?(?:short|medium|long)(?:-|_length_)?_?hair",
             "short_hair_with_long_locks",
-            "(?:shoulder|waist|knee|ankle|floor|chin)-length_hair",
+            "(?:shoulder|waist|knee|ankle|floor)-length_hair",
             "(?:partially_)?bald|bald_(?:girl|boy|female|male|spot)|hairless|shaved_head|balding",
             "(?:official_)?alternate_hair_length",
         ),
@@ -123,7 +127,7 @@ TABLE: tuple[Group, ...] = (
         states=(
             "(?:wet|messy|floating|disheveled|tousled|bed|dripping|sweaty|damp|wind-?blown|windswept|blowing|undone|burnt|singed|frozen|dirty|bloody|sticky|"
             "shiny_wet|tangled|static|bushy_wet|flowing|spread|loose)_hair",
-            "bedhead|wind_?lift_hair|hair_flowing(?:_over)?|hair_spread_out|hair_blowing|hair_flip|ahoge_wag|hair_in_wind|hair_on_horn|hair_down_wet|"
+            "bedhead|wind_?lift_hair|hair_flowing(?:_over)?|hair_spread_out|hair_blowing|ahoge_wag|hair_in_wind|hair_on_horn|hair_down_wet|"
             "(?:hair|hairs?)_stuck_to_(?:face|body)|helmet_hair|hat_hair",
         ),
     ),
@@ -164,16 +168,16 @@ TABLE: tuple[Group, ...] = (
             "(?:upturned|droopy|round|narrow|big|large|huge|small|tiny|slit|almond|almond-shaped|wide_oval|solid|dashed|dot|button|blank|hollow|clock|artificial|"
             "mechanical|compound|cephalopod|insect|snake|cat|goat|frog|animal|robot|star-shaped|diamond-shaped|square|triangle|"
             "forked|uneven|beady|black_button|bulging|extra|spiral|cross-shaped|flower-shaped|symbol-shaped|sharp|"
-            "sunken|multi|eight|six|five|four|three|mismatched|doll|fish|hooded|stylized|toon|pac-man|mokoko|konami|glass|uneven_sized)_eyes",
+            "sunken|multi|eight|six|five|four|three|mismatched|fish|hooded|stylized|toon|pac-man|mokoko|konami|glass|uneven_sized)_eyes",
             "(?:symbol|star|flower|cross|clover|gear|number|letter|crown|snowflake|crescent|diamond)_in_eyes?|(?:mechanical|artificial|prosthetic|fake|compound|glass)_eye|eyeball_head",
             "mismatched_(?:pupils|sclera|eyes)|ringed_iris|mystic_eyes|sharingan|rinnegan|byakugan|mangekyou_sharingan|geass|death_\\(entity\\)_eyes",
         ),
         states=(
             "(?:constricted|dilated|shrunken|tiny|heart-shaped|wobbling|trembling|small|contracted|spiral|quivering|vibrating)_pupils|"
-            "(?:empty|crazy|glowing|sparkling|rolling|narrowed|flaming|hollow|crying|averting|teary|dead|wide|covered|crossed|squinting|shading|hypnotic|"
-            "heart-shaped|v-shaped|wavy|swirly|sleepy|tired|unfocused|gazing|hidden|bulging|popping|lazy|upturned_glance|sad|angry|"
-            "dull|blank|spinning|x-shaped)_eyes?|(?:hearts?|fire|light|stars)_in_eyes?|wide-eyed|cross-eyed|squint(?:ing)?|"
-            "unusually_open_eyes|crying_with_eyes_open|eyes_visible_through_hair|one_eye_covered|rolled_up_eyes|"
+            "(?:empty|crazy|glowing|sparkling|rolling|narrowed|flaming|hollow|crying|teary|dead|wide|crossed|squinting|hypnotic|"
+            "heart-shaped|v-shaped|wavy|swirly|sleepy|tired|unfocused|bulging|popping|lazy|upturned_glance|sad|angry|"
+            "dull|blank|spinning)_eyes?|(?:hearts?|fire|light|stars)_in_eyes?|wide-eyed|cross-eyed|squint(?:ing)?|"
+            "unusually_open_eyes|crying_with_eyes_open|eyes_visible_through_hair|rolled_up_eyes|"
             "ahegao_eyes|eye_roll|@_@|heart_in_eye|lazy_eye|cross-eyed",
         ),
     ),
@@ -181,7 +185,8 @@ TABLE: tuple[Group, ...] = (
         "brows_lashes",
         "eyebrows and eyelashes",
         (
-            "(?:[a-z]+(?:-[a-z]+)?_){1,3}(?:eyebrows?|eyelash(?:es)?|brows?)",
+            "(?:(?:{color}|{mixed}|colored|thick|thin|long|short|curly|forked|bushy|huge|big|small|no|arched|straight|sparse|dot|round|slanted|heavy|notched|"
+            "scarred|pointy|split|sharp|spiky|lower|upper|dark|missing|angular|droopy)_){1,3}(?:eyebrows?|eyelash(?:es)?)",
             "(?:eyelashes|eyebrows|unibrow|monobrow|eyebrow_cut|eyebrow_slit|hikimayu|maro-mayu|maromayu|huge_eyebrows)",
             "eyebrows_(?:hidden_by|visible_through)_hair",
         ),
@@ -195,9 +200,9 @@ TABLE: tuple[Group, ...] = (
             "hawk|upturned|crooked|blue|purple|fox|bear|elephant|bulbous|broad|carrot|upside-down|triangle|green|colored)_nose",
             "(?:skin_)?(?:fangs?)|(?:long|single|double|large|tiny|big|multiple|vampire|snake)_fangs?|yaeba|snaggletooth",
             "(?:sharp|buck|round|gap|gold|metal|crooked|missing|jagged|shark|pointed|pointy|yellow|rabbit|uneven|rotten|big|large|serrated|silver|vampire|black|no|colored)_(?:teeth|tooth)",
-            "(?:missing_tooth|tooth_gap|diastema|tusks?|snout|beak|muzzle|proboscis|trunk_\\(animal\\)|mandibles|braces_\\(teeth\\)|grillz|animal_mouth|no_mouth|extra_mouth|stitched_mouth|"
+            "(?:missing_tooth|tooth_gap|diastema|tusks?|snout|beak|proboscis|trunk_\\(animal\\)|mandibles|braces_\\(teeth\\)|grillz|animal_mouth|no_mouth|extra_mouth|stitched_mouth|"
             "split_mouth|multiple_mouths|stomach_mouth|mouthless|lips|full_lips|forked_tongue|long_tongue|{color}_tongue|colored_tongue|multiple_tongues|extra_tongue|"
-            "no_nose|nose|noseless|cleft_chin|cleft_lip|strong_jaw|square_jaw|long_chin|pointy_chin|double_chin|big_mouth|big_lips|dimples?|cheekbones|high_cheekbones|nasolabial_folds|upper_lip|chin)",
+            "no_nose|nose|noseless|cleft_chin|cleft_lip|strong_jaw|square_jaw|long_chin|pointy_chin|double_chin|big_mouth|big_lips|high_cheekbones)",
             "(?:thick|big|large|full|plump|thin|huge|puffy|small|wide)_lips",
         ),
         states=(
@@ -225,14 +230,15 @@ TABLE: tuple[Group, ...] = (
             "wings|winged_arms|winged_legs|wing_(?:ears|arms)|elytra|feathered_arms",
             "(?:(?:{color}|{mixed}|{size}|mechanical|broken|dark|star|compass_rose|cross|heart|glowing|floating|multiple|double|flower|gear|triangle|square|diamond|cracked|no|energy|clock|spiked|liquid|crescent|eye|skull|detached|ringed|thorn)_)*halos?",
             "(?:{color}|{mixed}|body|neck|chest|leg|arm|hand|facial|head|fluffy|thick|pubic|patterned|striped|spotted|brindle|wrist|ankle|back|shoulder|colored|calico)_fur",
-            "(?:{color}|{mixed}|body|arm|head|neck|colored|facial|chest|tail)_(?:feathers|scales)|(?:{color}|colored|mixed)_(?:claws|hooves|paws)|scales|feathers_on_body",
+            "(?:body|arm|head|neck|facial|chest|tail)_(?:feathers|scales)|(?:{color}|{mixed})_scales|(?:{color}|colored|mixed)_(?:claws|hooves|paws)|scales",
             "(?:dorsal|head|ear|tail|back|arm|leg|shark|hip|forearm|extra|caudal|pelvic|side|{color})_fins?|fins|gills|flippers|hooves|paws|pawpads?|claws|talons|carapace|exoskeleton|shell_\\(animal\\)|whiskers|pincers|stinger|"
-            "antennae|(?:{animal}|{being}|{color}|mechanical|radio|robot|colored|long|single|hair)_antennae|antlers|tentacles_on_body|tentacle_(?:arms|legs|hair)|plant_hair|suction_cups|ovipositor|udder|mane|crest|head_crest|barbels|(?:head|eye)_(?:tendrils|tentacles|stalks?)|eyestalks",
-            "(?:{animal}|robot|mechanical|prosthetic|hoofed|digitigrade|raptor|clawed|insect|plant|monster|bird|webbed|taloned|zombie|skeletal)_(?:legs?|feet|foot|hands?|paws?|arms?|hooves|claws|body|mouth|snout|head|lower_body|limbs?|joints?)",
-            "(?:single|one|golden)_mechanical_(?:arm|leg|hand|eye)|(?:mechanical|cybernetic)_(?:parts|body|limbs|spine|neck|torso)|(?:golden|extra|multiple|four|six|detached|oversized|disembodied)_(?:arms|limb|limbs|heads|legs|faces)|"
-            "(?:prosthesis|prosthetic_(?:arm|leg|hand|weapon|limb)|robot_joints|doll_joints|ball-jointed|joints|amputee|(?:double|quadruple)_amputee|missing_limb|missing_eye|digitigrade|plantigrade|hook_hand|peg_leg|"
-            "monster_(?:arm|hand|leg|face)|multiple_(?:heads|arms|legs|wings|tails|horns)|third_arm|extra_digits|webbed_(?:hands|fingers|feet)|centauroid|taur|arthropod_limbs|arthropod_legs|mechanical_(?:halo|ears|horns|tail|wings|eye)|object_head|no_head|headless|"
-            "conjoined|colored_extremities|body_(?:fur|fluff|horns|feathers|scales)|v-fin|gem_(?:on_body)|core_\\(body\\)|uncommon_ear|dragon_(?:arms|claws)|kemonomimi)",
+            "antennae|(?:{animal}|{being}|{color}|mechanical|radio|robot|colored|long|single|hair)_antennae|antlers|tentacles_on_body|tentacle_(?:arms|legs|hair)|plant_hair|mane|head_crest|barbels|(?:head|eye)_(?:tendrils|tentacles|stalks?)|eyestalks",
+            "(?:animal|robot|mechanical|prosthetic|hoofed|digitigrade|raptor|clawed|insect|plant|monster|bird|webbed|taloned|skeletal)_(?:legs?|feet|foot|hands?|arms?|hooves|claws|lower_body|limbs?|joints?)|"
+            "animal_(?:head|body|mouth|snout)|(?:cat|dog|wolf|bear|fox|tiger|lion|rabbit)_paws",
+            "(?:single|one)_mechanical_(?:arm|leg|hand|eye)|(?:mechanical|cybernetic)_(?:parts|body|limbs|spine|neck|torso)|(?:extra|multiple|four|six|detached|oversized)_(?:arms|limb|limbs|heads|legs|faces)|"
+            "(?:prosthesis|prosthetic_(?:arm|leg|hand|weapon|limb)|robot_joints|doll_joints|ball-jointed|joints|amputee|(?:double|quadruple)_amputee|missing_limb|digitigrade|plantigrade|peg_leg|"
+            "monster_(?:arm|hand|leg|face)|multiple_(?:heads|arms|legs|wings|tails|horns)|third_arm|extra_digits|webbed_(?:hands|fingers|feet)|centauroid|taur|arthropod_limbs|arthropod_legs|mechanical_(?:halo|ears|horns|tail|wings|eye)|object_head|"
+            "conjoined|colored_extremities|body_(?:fur|fluff|horns|feathers|scales)|gem_(?:on_body)|core_\\(body\\)|uncommon_ear|dragon_(?:arms|claws)|kemonomimi)",
         ),
         states=(
             "tail_(?:wagging|raised|up|down|wrap|around_own_leg|around_leg|around_own_waist|between_legs|curled|upright|through_clothes|hug|fluffed)|ears?_(?:down|up|back|twitch|wiggle|flutter|perked_up|droop)|"
@@ -251,14 +257,14 @@ TABLE: tuple[Group, ...] = (
             "(?:no_)?mole|moles|(?:multiple|two|many|heart-shaped|star-shaped)_moles?|mole_(?:on|under|above|below|next_to|near|beside)_(?:(?:each|both|one|left|right|inner|upper|lower|side_of)_)*{part}",
             "(?:{color}_|(?:multiple|cross|burn|facial|x|star|surgical|bullet|heart|stitched|old|large|long|mastectomy|c-section|top_surgery|vertical|self-harm|lightning|body|claw|glowing|bite|deep|whip)_)*scars?|scarred|"
             "scar_(?:on|across|over|under)_(?:(?:each|both|one|left|right|own|inner|upper|lower|bridge_of)_)*{part}",
-            "(?:(?:{color}|{part}|{animal}|{being}|glowing|tribal|flower|floral|heart|star|cross|irezumi|full-body|full_body|butterfly|number|barcode|teardrop|teeth|skull|rose|text|kanji|sleeve|spider|spider_web|womb|crest|japanese|yakuza|moon|sun|"
-            "crescent|anchor|wing|abdominal|sternum|lower_back|feather|snake|leaf|magical|multiple|cheek|card|circle|claw|facial_|lip_print|tramp_stamp|queen_of_spades|joker|paw|symbol|brand|dragon|black|flame|lightning)_)*tattoos?",
-            "tattoos?|irezumi|tramp_stamp|pubic_tattoo|womb_tattoo|henna|mehndi|branded|slave_brand|brand",
+            "(?:(?:{color}|{part}|{animal}|{being}|glowing|tribal|flower|floral|heart|star|cross|irezumi|full-body|full_body|butterfly|number|teardrop|teeth|skull|rose|text|kanji|sleeve|spider|spider_web|womb|japanese|yakuza|moon|sun|"
+            "crescent|anchor|wing|abdominal|sternum|lower_back|feather|snake|leaf|magical|multiple|cheek|card|circle|claw|facial_|lip_print|tramp_stamp|queen_of_spades|joker|paw|symbol|dragon|black|flame|lightning)_)*tattoos?",
+            "tattoos?|irezumi|tramp_stamp|pubic_tattoo|womb_tattoo|henna|mehndi",
             "(?:{color}_|glowing_|(?:heart|star|crescent|cross|diamond|flower|triangle|multiple|teardrop|third_eye|moon|animal|colored|tear|lightning_bolt)_)*(?:facial|forehead|body|cheek|face|birth|arm|leg|hand|chest|back|head|neck|eye|skin|stomach|thigh|breast|whisker|tribal|cheek|joestar|animal|ear)_?"
             "(?:marks?|markings|birthmark)",
-            "(?:joestar|heart-shaped|ear|star)_birthmark|birthmarks?|markings|whisker_markings|clan_markings|cheek_markings|(?:body_|arm_|shoulder_|back_|light_|heavy_|ass_|breast_)?freckles|freckle|bindi|forehead_(?:jewel|gem|mark|tattoo)|chest_(?:jewel|gem)|gem_on_forehead|"
+            "(?:joestar|heart-shaped|ear|star)_birthmark|birthmarks?|markings|whisker_markings|clan_markings|cheek_markings|(?:body_|arm_|shoulder_|back_|light_|heavy_|ass_|breast_)?freckles|freckle|bindi|forehead_(?:mark|tattoo)|gem_on_forehead|"
             "stretch_marks|(?:stitched|patchwork)_(?:face|arm|leg|body|neck|skin|torso|head)|stitches|frankenstein_stitches|cracked_face|wrinkles|old_wrinkles|crow's_feet|acne|pimples?|beauty_mark|body_freckles|dimples_of_venus|veins|veiny_(?:arms|hands|breasts|body)|self-harm_scars?|needle_marks|liver_spots|injection_marks|"
-            "seam_\\(skin\\)|barcode|umbrella_mark|crest_\\(mark\\)|caste_mark|stigmata_\\(mark\\)|dark_veins|scarification|magatama_mark|slash_scar|command_spell|circuit_lines|body_lines|glowing_(?:veins|markings|tattoo)|birthmark_on_(?:{part})",
+            "seam_\\(skin\\)|umbrella_mark|dark_veins|scarification|magatama_mark|slash_scar|command_spell|glowing_(?:veins|markings|tattoo)|birthmark_on_(?:{part})",
         ),
         states=("(?:shiny|wet|oiled|oily|sweaty|flushed|sunburnt|dirty|peeling|glistening|reddened|glossy|burnt|bruised)_skin|sunburn|goosebumps|turn_pale",),
     ),
@@ -267,10 +273,10 @@ TABLE: tuple[Group, ...] = (
         "beards and body hair",
         (
             "(?:(?:long|short|thick|full|braided|white|{color}|bushy|big|huge|pointy|scruffy|goat|stubble|two-tone|multicolored|gradient|trimmed|messy|curly|forked|thin|patchy)_)*(?:beards?|goatees?|mustaches?|moustaches?|stubble|sideburns|muttonchops|whiskers_\\(beard\\))",
-            "facial_hair|soul_patch|five_o'clock_shadow|(?:beard|goatee|mustache|sideburns|sparse|chin|facial|leg|pubic|armpit|head|ass|thick|jaw|arm|chest|stubble|hair|bald)_stubble|(?:beard|goatee|mustache|sideburns)_stubble|chinstrap_beard|chin_?(?:strap|curtain)_beard|neckbeard|handlebar_mustache|"
+            "facial_hair|soul_patch|five_o'clock_shadow|(?:beard|goatee|mustache|sideburns|sparse|facial|leg|pubic|armpit|head|ass|thick|jaw|arm|chest|stubble|hair|bald)_stubble|(?:beard|goatee|mustache|sideburns)_stubble|chinstrap_beard|chin_?(?:strap|curtain)_beard|neckbeard|handlebar_mustache|"
             "mutton_chops|toothbrush_mustache|pencil_mustache|van_dyke_beard|circle_beard|chevron_mustache|bearded|bearded_girl|clean-shaven",
             "(?:(?:sparse|thick|excessive|long|heavy|{color}|white|dark|female|male|trimmed|shaved|mismatched|colored|stray|heart-shaped|light|multicolored|bushy|neat|short|landing_strip|triangle|two-tone|gradient|alternate)_)*"
-            "(?:pubic|arm|armpit|chest|leg|navel|body|ass|anal|back|belly|stomach|thigh|nipple|foot|hand|shoulder|knuckle|nose|ear|happy_trail|forearm|neck|abdominal|penis|testicle|breast|toe|crotch|pectoral|pit)_hair",
+            "(?:pubic|arm|armpit|chest|leg|navel|body|ass|anal|back|belly|stomach|thigh|nipple|foot|hand|shoulder|knuckle|nose|ear|happy_trail|forearm|neck|abdominal|testicle|breast|toe|crotch|pectoral|pit)_hair",
             "hairy|very_hairy|hirsute|happy_trail|shaved_pussy|pubes|(?:hairy|shaved)_(?:legs|chest|arms|pussy|armpits|ass|body)|landing_strip",
         ),
     ),
@@ -280,14 +286,14 @@ TABLE: tuple[Group, ...] = (
         (
             "(?:{size}|flat|perky|sagging|saggy|pointy|veiny|unaligned|asymmetrical|round|average|multiple|extra|uneven|mature|small-medium|medium-large|hyper|colossal|alternate_size|"
             "conical|multi|tubular|wide_set|wide-set|long|puffy|four|perfect|heavy|spread|soft|dark_skin|torpedo|mechanical|missing)_breasts?",
-            "alternate_(?:breast|muscle|pectoral|ass|body|penis|hip)_size|alternate_(?:breasts?|body_type|bust)|flat_(?:chest|chested|ass|butt|stomach)|flat-chested|busty|pettanko|oppai_loli|breasts_(?:apart|size)|bust_size|(?:no|missing)_breasts",
+            "alternate_(?:breast|muscle|pectoral|ass|body|hip)_size|alternate_(?:breasts?|body_type|bust)|flat_(?:chest|chested|ass|butt|stomach)|flat-chested|busty|pettanko|oppai_loli|(?:no|missing)_breasts",
             "muscul(?:ar|ature)|muscular_(?:female|male|child|other)|muscle|muscles|(?:extreme|hyper|lean|huge|thick|toned|big|defined)_muscles?|(?:toned|lanky|slim|slender|skinny|athletic|stocky|chubby|burly|buff|fat|obese|plump|petite|tall|short|curvy|voluptuous|thin|"
-            "pear-shaped|pear_shaped|bulky|overweight|underweight|emaciated|thick|heavyset|large|big|giant|huge|tiny|stout|broad|brawny|strong|fit|weighty|hourglass)(?:_(?:female|male|man|woman|girl|boy|body|figure|build|physique|person|frame|stature|other))?",
+            "pear-shaped|pear_shaped|bulky|overweight|underweight|emaciated|thick|heavyset|large|big|giant|huge|tiny|stout|broad|brawny|strong|fit|weighty|hourglass)(?:_(?:female|male|man|woman|girl|boy|body|figure|build|physique|person|stature|other))?",
             "(?:wide|narrow|thick|broad|slim|thin|big|huge|large|skinny|long|short|toned|muscular|fat|slender|lanky|curvy|small|soft|plump|massive|chubby|meaty|giant|oversized|tiny|gigantic|noodle)_"
-            "(?:hips|waist|thighs|legs|shoulders|arms|ass|butt|belly|calves|calf|hands|feet|head|neck|torso|pectorals|biceps|limbs|body|penis|testicles|nipples|areolae|pecs|abs|fingers|buttocks|forearms|back|clitoris|thigh|wrists|stomach|chest|bulge)",
+            "(?:hips|waist|thighs|legs|shoulders|arms|ass|butt|belly|calves|calf|hands|feet|head|neck|torso|pectorals|biceps|limbs|body|nipples|areolae|pecs|abs|fingers|buttocks|forearms|back|thigh|wrists|stomach|chest|bulge)",
             "(?:small|large|big|huge|dark|light|colored|inverted|puffy|large_dark|pink|brown|pale|mismatched|multiple|no|long|wide|{color})_(?:areolae|nipples)|(?:bare_)?pectorals_style|pectorals|abs|six-pack|six_pack|obliques|serratus_anterior|"
             "biceps|linea_alba|muscular_(?:legs|arms)|strongman_waist|hourglass_figure|hip_dips|thigh_gap|love_handles|muffin_top|fat_rolls|fat_folds|beer_belly|pot_belly|potbelly|big_belly|plump_belly|(?:curvy|shortstack|petite|plump|fat|skinny|chubby|bbw|ssbbw|fat_mons|"
-            "gigantic|giantess|giant|minigirl|miniboy|mini_person|dwarfism|gigantism|pear-shaped_figure|inverted_triangle|tall|weight_gain|body_type|spindly|long_body|long_neck|no_neck|noodle_limbs|thick_figure|gaunt|slim|slender|bony|ribs|hunchback|wasp_waist|voluptuous|dadbod|twink|bara|ectomorph|height_over_2m|broad_build|oversized_limbs|(?:deep|small|large)_navel|outie_navel|broad_shoulders|strongman|brute|huge_ass|bubble_butt|thicc)",
+            "gigantic|giantess|giant|minigirl|miniboy|mini_person|dwarfism|gigantism|pear-shaped_figure|inverted_triangle|tall|weight_gain|body_type|spindly|long_body|long_neck|no_neck|noodle_limbs|thick_figure|gaunt|slim|slender|bony|ribs|hunchback|wasp_waist|voluptuous|dadbod|twink|bara|ectomorph|height_over_2m|broad_build|oversized_limbs|(?:deep|small|large)_navel|outie_navel|broad_shoulders|huge_ass|bubble_butt|thicc)",
         ),
     ),
     Group(
@@ -296,25 +302,26 @@ TABLE: tuple[Group, ...] = (
         (
             "(?:mature|aged|elderly|adult|middle-aged|old|older|young|younger|teenage|teen|pubescent|prepubescent|ageless|childlike|milf)(?:_(?:female|male|woman|man|girl|boy|lady|person|adult|couple))?",
             "aged_(?:up|down)|age_(?:progression|regression)|old|milf|dilf|gilf|loli|shota|lolicon_body|child|female_child|male_child|toddler|infant|baby|teenager|onee-loli|onee-shota|oppai_loli|grandmother|grandfather|elder|preteen|tween|immortal|"
-            "age_comparison|kindergarten_age|newborn",
-            "(?:{animal}|{being}|plant|reptile|raptor|arthropod|moth|monster|mouse|magical_creature|mecha|object|furry|orca|kemono|sea|flower|rodent|feline|canine|avian|amphibian|cephalopod|mythical|eldritch|shadow|star|fire|water|ice|tree|mushroom|sphinx|phantom|half-demon|half-elf|beast|"
+            "newborn",
+            "(?:{animal}|{being}|plant|reptile|raptor|arthropod|moth|monster|mouse|magical_creature|object|furry|orca|kemono|sea|flower|rodent|feline|canine|avian|amphibian|cephalopod|mythical|eldritch|shadow|star|fire|water|ice|tree|mushroom|half-demon|half-elf|beast|"
             "dragonborn|cow|fallen)_(?:girl|boy|woman|man|humanoid|person|female|male|people|other|folk)s?",
             "(?:(?:dark|high|wood|night|blood|snow|light|half|desert|ice|forest|moon|sea|wild|mountain|grey)[_-])?el(?:f|ves)|half-(?:elf|demon|dragon|human|vampire|orc|ghost|angel|oni|youkai|cat|giant|dwarf)|(?:demon|angel|fallen_angel|devil|seraph|cherub|archangel|nephilim|succubus|incubus|vampire|dhampir|werewolf|lycanthrope|lamia|naga|"
-            "harpy|mermaid|merman|merfolk|siren|centaur|satyr|faun|minotaur|arachne|dryad|nymph|undine|salamander_\\(mythology\\)|sylph|gnome|dwarf|goblin|hobgoblin|female_goblin|orc|ogre|oni|troll|kappa|tengu|kitsune|bakeneko|nekomata|inugami|youkai|traditional_youkai|tsukumogami|yuki_onna|rokurokubi|karakasa_obake|jorougumo|"
-            "jiangshi|zombie|undead|ghoul|lich|mummy|skeleton|revenant|dullahan|ghost|phantom|spirit|wraith|banshee|fairy|pixie|imp|gremlin|gargoyle|golem|homunculus|gorgon|medusa|cyclops|sphinx|chimera|manticore|griffin|dragonewt|dragonkin|lizardman|lizardfolk|kobold|gnoll|"
-            "robot|humanoid_robot|non-humanoid_robot|android|gynoid|cyborg|mecha_musume|mechanization|mecha|alien|monster|creature|furry|furry_(?:female|male)|anthro|kemono|feral|kemonomimi_mode|kemonomimi|monsterification|animalization|humanization|personification|"
-            "living_doll|doll|puppet|marionette|slime_\\(creature\\)|shapeshifter|androgynous|androgyne|otoko_no_ko|trap|josou_seme|tomboy|reverse_trap|futanari|newhalf|genderswap|genderless|intersex|femboy|bishounen|dark-skinned_elf|cambion|tiefling|drow|valkyrie_\\(mythology\\)|nymph_\\(mythology\\)|"
-            "mini_person|giant_male|faceless(?:_(?:female|male))?|eldritch_abomination|colored_skin_being|abomination|werecat|were-?[a-z]+|nekomusume|cat_people|plant_person|red_oni|blue_oni|monster_(?:girl|boy)|deity|god|goddess|cephalopod_being|cave_?man|ugly_man|gyaru|kogal|yamanba|fat_man)",
+            "harpy|mermaid|merman|merfolk|centaur|satyr|faun|minotaur|arachne|dryad|nymph|undine|salamander_\\(mythology\\)|sylph|gnome|dwarf|goblin|hobgoblin|female_goblin|orc|ogre|oni|troll|kappa|tengu|kitsune|bakeneko|nekomata|inugami|youkai|traditional_youkai|tsukumogami|yuki_onna|rokurokubi|jorougumo|"
+            "jiangshi|zombie|undead|ghoul|lich|skeleton|revenant|dullahan|ghost|wraith|banshee|fairy|pixie|imp|gremlin|gargoyle|golem|homunculus|gorgon|medusa|cyclops|chimera|manticore|griffin|dragonewt|dragonkin|lizardman|lizardfolk|kobold|gnoll|"
+            "robot|humanoid_robot|non-humanoid_robot|android|gynoid|cyborg|mecha_musume|alien|monster|furry|furry_(?:female|male)|anthro|kemono|feral|kemonomimi_mode|kemonomimi|monsterification|animalization|humanization|personification|"
+            "living_doll|slime_\\(creature\\)|shapeshifter|androgynous|androgyne|otoko_no_ko|tomboy|reverse_trap|futanari|newhalf|intersex|femboy|bishounen|dark-skinned_elf|cambion|tiefling|drow|valkyrie_\\(mythology\\)|nymph_\\(mythology\\)|"
+            "mini_person|giant_male|eldritch_abomination|colored_skin_being|abomination|werecat|nekomusume|cat_people|plant_person|red_oni|blue_oni|monster_(?:girl|boy)|cephalopod_being|ugly_man|gyaru|kogal|yamanba|fat_man)",
         ),
     ),
     Group(
         "worn",
         "glasses, hats, hair ornaments, earrings: worn, but part of many designs (only when named)",
         (
-            "(?:sun|(?:[a-z-]+_))*glasses|(?:[a-z-]+_)*eyewear|goggles|monocle|pince-nez|lorgnette|eyepatch|medical_eyepatch|bespectacled",
-            "(?:[a-z-]+_)*(?:hat|headwear|headdress|headband|hood_up|beret|cap|crown|tiara|circlet|diadem|helmet|headgear|bonnet|beanie|fedora|hood|veil|turban|hachimaki|headscarf|kokoshnik|sombrero)(?:_\\(headwear\\))?",
-            "(?:[a-z-]+_)*(?:hair_?(?:band|bow|bows|ribbon|ribbons|ornament|flower|clip|clips|pin|pins|tie|ties|bobbles|scrunchie|beads|bell|bells|stick|tubes|tube|accessor(?:y|ies)|net)|hairbands?|hairclips?|hairpins?)",
-            "(?:[a-z-]+_)*(?:earrings?|ear_piercing|ear_ornament|choker|necklace|headphones|headset|earmuffs|earclip)",
+            "{worn}(?:(?:sun)?glasses|eyewear|goggles|monocle|pince-nez|lorgnette|eyepatch)|bespectacled",
+            "{worn}(?:hat|headwear|headdress|headband|beret|cap|crown|tiara|circlet|diadem|helmet|headgear|bonnet|beanie|fedora|turban|hachimaki|headscarf|"
+            "kokoshnik|sombrero|veil|hood)",
+            "{worn}(?:hairbands?|hairclips?|hairpins?|hair_(?:bows?|ribbons?|ornaments?|flowers?|ties?|bobbles|scrunchies?|beads|bells?|sticks?|tubes?))",
+            "{worn}(?:earrings?|ear_piercing|ear_ornament|earclip|earmuffs|headphones|headset)",
         ),
         optional=True,
     ),
