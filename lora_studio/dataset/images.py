@@ -84,7 +84,9 @@ def _orientation(image: Image.Image) -> int:
     if not any(key in image.info for key in ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")):
         return 1
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
+        with _lock, warnings.catch_warnings():  # Pillow warns of corrupt metadata
+            warnings.simplefilter("ignore")
+            return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # metadata written by anything; without it the picture is upright
         return 1
 

@@ -55,6 +55,14 @@ def test_exif_orientation(tmp_path: Path, orientation: int, suffix: str) -> None
     assert close(image.getpixel((56, 16)), BLUE)
 
 
+def test_corrupt_metadata_is_no_matter(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    two_colours().save(path, exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\xff\xff\x12\x01\x03")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_image(path).size == image_size(path) == (64, 32)
+
+
 def rgba() -> Image.Image:
     image = two_colours().convert("RGBA")
     image.putalpha(Image.new("L", image.size, 0))
