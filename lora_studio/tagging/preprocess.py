@@ -41,4 +41,4 @@ def read_picture(path: str | Path, size: int) -> NDArray[np.uint8]:
     """
     width, height = image_size(path)
     shrink = min(1.0, 2 * size / max(width, height))
-    return prepare(load_image(path, WHITE, at_least=(int(width * shrink), int(height * shrink))), size)
+    return prepare(load_image(path, WHITE, at_least=(max(1, int(width * shrink)), max(1, int(height * shrink)))), size)
