@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 from lora_studio.errors import UserError
 from lora_studio.files import read_json
@@ -22,6 +24,7 @@ def main(arguments: list[str]) -> int:
         print(f"{run_dir} is not a folder", file=sys.stderr)
         return 2
     events = EventWriter(run_dir)
+    previous = _stop_on_interrupt(run_dir)
     try:
         config = TrainingConfig.from_dict(read_json(run_dir / "config.json"))
         # late: a mistake in the configuration is reported without waiting for the ML libraries
@@ -33,7 +36,20 @@ def main(arguments: list[str]) -> int:
         message, hint = explain(error)
         events.write("failed", message=message, hint=hint)
         return 1
+    finally:
+        signal.signal(signal.SIGINT, previous)
     return 0
+
+
+def _stop_on_interrupt(run_dir: Path) -> Any:
+    """Ctrl-C in the trainer's own terminal stops it as `control/stop` does; a second one ends it at once. Returns the old handler."""
+
+    def handle(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        (run_dir / "control").mkdir(exist_ok=True)
+        (run_dir / "control" / "stop").touch()
+
+    return signal.signal(signal.SIGINT, handle)
 
 
 def explain(error: BaseException) -> tuple[str, str]:

@@ -176,10 +176,9 @@ def load_pixels(example: Example) -> torch.Tensor:
 class LatentCache:
     """Mean and standard deviation of each picture's latent, flipped ones too; a fresh latent is drawn every time."""
 
-    def __init__(self, encode: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]], dataset: Dataset, keep: bool) -> None:
+    def __init__(self, encode: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]], dataset: Dataset) -> None:
         self._encode = encode
         self._dataset = dataset
-        self._keep = keep
         self._stored: dict[tuple[int, bool], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def fill(self) -> Iterator[tuple[int, int]]:

@@ -76,12 +76,13 @@ def free_stem(name: str, folders: Sequence[Path], session: str) -> str:
     number = 1
     while True:
         stem = name if number == 1 else f"{name}_{number}"
-        if not any(_taken(stem, folder, session) for folder in folders):
+        if not any(taken(stem, folder, session) for folder in folders):
             return stem
         number += 1
 
 
-def _taken(stem: str, folder: Path, session: str) -> bool:
+def taken(stem: str, folder: Path, session: str) -> bool:
+    """Whether `folder` holds a numbered or plain file of that stem that is not of this session."""
     if not folder.is_dir():
         return False
     pattern = re.compile(re.escape(stem.lower()) + r"(-\d+|-step\d+)?\.(safetensors|pt|ckpt)$")

@@ -120,7 +120,7 @@ class _Run:
         )
         self.model.clip_skip, self.model.max_tokens = config.clip_skip, config.max_tokens
         self._warn_long_captions()
-        self.latents = LatentCache(self._encode_pixels, self.dataset, config.cache_latents)
+        self.latents = LatentCache(self._encode_pixels, self.dataset)
         if config.cache_latents:
             for done, total in self.latents.fill():
                 if done == total or time.monotonic() - self.last_report > REPORT_EVERY:
@@ -294,7 +294,13 @@ class _Run:
             Prompt(text, "", config.sample_seed + i, width, height, config.sample_steps, config.sample_cfg)
             for i, text in enumerate(config.sample_prompts)
         ]
-        for index, (prompt, picture) in enumerate(zip(prompts, sample(self.model, prompts), strict=True)):
+        try:
+            pictures = sample(self.model, prompts, batch_size=4)
+        except torch.cuda.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            self.events.write("warning", message="There is not enough graphics memory for samples; training goes on without them.")
+            return
+        for index, (prompt, picture) in enumerate(zip(prompts, pictures, strict=True)):
             step = self.position.step
             path = self.dir / "samples" / f"epoch-{epoch:02d}-step-{step:06d}-{index:02d}.png"
             _save_picture(picture, path)
@@ -314,9 +320,9 @@ class _Run:
     def _export(self, stem: str, epoch: int) -> None:
         started = time.monotonic()
         config, session = self.config, self.session
-        base = export.free_stem(config.output_name, self.folders, session.id)
-        if base != session.stem and any((f / f"{stem}.safetensors").exists() for f in self.folders):
+        if any(export.taken(session.stem, folder, session.id) for folder in self.folders):
             # another run took the name after this one began
+            base = export.free_stem(config.output_name, self.folders, session.id)
             self.session = session = replace(session, stem=base)
             stem = base + stem[stem.rindex("-") :]
             atomic_write_json(self.dir / "session.json", asdict(session))

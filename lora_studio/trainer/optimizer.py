@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ class Optimizer:
         except (RuntimeError, TypeError):  # older torch has no fused AdamW for this device
             self._adam = torch.optim.AdamW(groups, **options)
         # a scaler is needed for fp16 only: its gradients underflow
-        self._scaler = torch.cuda.amp.GradScaler() if scaled else None
+        self._scaler = _grad_scaler() if scaled else None
 
     def backward(self, loss: torch.Tensor) -> None:
         (self._scaler.scale(loss) if self._scaler else loss).backward()
@@ -93,3 +94,9 @@ class Optimizer:
     def scaler_state(self, value: dict[str, float] | None) -> None:
         if self._scaler is not None and value:
             self._scaler.load_state_dict(value)
+
+
+def _grad_scaler() -> Any:
+    if hasattr(torch.amp, "GradScaler"):  # torch 2.3 and later
+        return torch.amp.GradScaler("cuda")
+    return torch.cuda.amp.GradScaler()

@@ -207,3 +207,26 @@ def test_long_prompts_and_batches_do_not_change_a_picture(tiny_checkpoint: Path)
     together, alone = sample(model, prompts, batch_size=2), [sample(model, [p])[0] for p in prompts]
     assert np.abs(np.asarray(together[2], dtype=int) - np.asarray(alone[2], dtype=int)).max() <= 1
     assert encode_prompts(model, [long]).hidden.shape[1] == 77 * 3
+
+
+def test_a_diffusers_folder_gives_the_same_model(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    single = load_base(tiny_checkpoint)
+    single.unet.save_pretrained(tmp_path / "unet")
+    single.vae.save_pretrained(tmp_path / "vae")
+    single.text_encoders[0].save_pretrained(tmp_path / "text_encoder")
+    folder = load_base(tmp_path)
+    assert (folder.family, folder.prediction) == ("sd1", "epsilon")
+    assert torch.equal(folder.alphas_cumprod, single.alphas_cumprod)
+    prompt = [Prompt("1girl", seed=1, width=64, height=64, steps=2)]
+    assert np.array_equal(np.asarray(sample(folder, prompt)[0]), np.asarray(sample(single, prompt)[0]))
+
+
+def test_another_vae_replaces_the_models_own(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    own = load_base(tiny_checkpoint)
+    changed = {k: v + 1 for k, v in load_file(tiny_checkpoint).items() if k.startswith("first_stage_model.")}
+    save_file({k.removeprefix("first_stage_model."): v for k, v in changed.items()}, tmp_path / "plain.safetensors")
+    save_file(changed, tmp_path / "prefixed.safetensors")
+    for name in ("plain", "prefixed"):
+        other = load_base(tiny_checkpoint, vae=tmp_path / f"{name}.safetensors")
+        key = "decoder.conv_out.bias"
+        assert torch.equal(other.vae.state_dict()[key], own.vae.state_dict()[key] + 1)
