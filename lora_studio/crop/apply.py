@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..dataset import load_image, read_caption, write_caption
+from ..dataset import PictureError, load_image, read_caption, write_caption
 from ..dataset.items import is_picture_name
 from ..errors import UserError
 from ..files import atomic_path, atomic_write_json
@@ -128,7 +128,7 @@ class _Writer:
         try:
             picture = crop_picture(source, entry)
         except UserError as error:
-            return entry, error.message, target, [], False
+            return entry, error.reason if isinstance(error, PictureError) else error.message, target, [], False
         with atomic_path(target) as temporary:
             _save(picture, temporary, self.plan.options)
             aside = self.clear(source, target)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..dataset import ImageItem, bucket_sizes, load_image, pick_bucket
+from ..dataset import ImageItem, PictureError, bucket_sizes, load_image, pick_bucket
 from ..errors import UserError
 from ..files import read_json
 from ..progress import Progress, silent
@@ -140,8 +140,8 @@ def plan_one(item: ImageItem, options: CropOptions, buckets: list[tuple[int, int
     else:
         try:
             focal = focal_point(load_image(item.path, at_least=thumbnail_size(*source_size)), aspect)
-        except UserError as error:
-            return error.message
+        except PictureError as error:
+            return error.reason
     return CropEntry(item.path.name, source_size, place_box(*source_size, aspect, focal), size, options.focal)
 
 

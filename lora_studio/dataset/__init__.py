@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .buckets import Bucket, bucket_sizes, pick_bucket
 from .captions import Caption, format_tags, parse_tags, read_caption, write_caption
-from .images import MAX_PIXELS, SUFFIXES, image_size, load_image
+from .images import MAX_PIXELS, SUFFIXES, PictureError, image_size, load_image
 from .importing import ImportReport, adopt_dataset, import_images
 from .items import FolderScan, ImageItem, list_items, scan_folder
 
@@ -16,6 +16,7 @@ __all__ = [
     "FolderScan",
     "ImageItem",
     "ImportReport",
+    "PictureError",
     "adopt_dataset",
     "bucket_sizes",
     "format_tags",

@@ -35,21 +35,25 @@ def _known_formats() -> list[str]:
     return _formats
 
 
-def _unreadable(path: Path, why: object) -> UserError:
-    return UserError(f"The picture {path} cannot be read: {why}", "Replace it or take it out of the folder.")
+class PictureError(UserError):
+    """A picture that cannot be used; `reason` is the part without its path, for lists of many."""
+
+    def __init__(self, path: Path, reason: str, hint: str = "Replace it or take it out of the folder.") -> None:
+        super().__init__(f"The picture {path} cannot be read: {reason}", hint)
+        self.reason = reason
 
 
 @contextmanager
 def open_image(path: str | Path) -> Iterator[Image.Image]:
     """Open a picture's header. Pixels are decoded by whoever uses it.
 
-    Raises UserError for what is not a readable picture, also when the block's own
+    Raises PictureError for what is not a readable picture, also when the block's own
     reading fails, and for more than MAX_PIXELS.
     """
     path = Path(path)
     try:
         if path.stat().st_size == 0:
-            raise _unreadable(path, "the file is empty.")
+            raise PictureError(path, "the file is empty.")
         with _lock:
             # Pillow's own limit warns from 89 megapixels on; it belongs to the whole process, so it is given back.
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -62,21 +66,22 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
                 Image.MAX_IMAGE_PIXELS = limit
         with image:
             if image.width * image.height > MAX_PIXELS:
-                raise UserError(
-                    f"The picture {path} is too large: {image.width} x {image.height} pixels.",
-                    f"At most {MAX_PIXELS // 10**6} megapixels are read. Make it smaller first.",
+                raise PictureError(
+                    path,
+                    f"{image.width} x {image.height} pixels are too many; at most {MAX_PIXELS // 10**6} megapixels are read.",
+                    "Make it smaller first.",
                 )
             yield image
     except UserError:
         raise
     except UnidentifiedImageError:
-        raise _unreadable(path, "it is not a picture in a format that is known here.") from None
+        raise PictureError(path, "it is not a picture in a format that is known here.") from None
     except FileNotFoundError:
-        raise _unreadable(path, "the file is not there.") from None
+        raise PictureError(path, "the file is not there.") from None
     except MemoryError:
-        raise _unreadable(path, "there is not enough memory for it.") from None
+        raise PictureError(path, "there is not enough memory for it.") from None
     except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise _unreadable(path, f"{error}.") from error
+        raise PictureError(path, f"{error}.") from error
 
 
 def _orientation(image: Image.Image) -> int:

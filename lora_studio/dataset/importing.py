@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..files import FORBIDDEN, LONGEST_NAME, RESERVED, atomic_path
 from ..progress import Progress, silent
 from ..project import Project
-from .images import load_image
+from .images import PictureError, load_image
 from .items import is_picture_name
 
 _OTHER_PICTURES = {".heic", ".heif", ".tif", ".tiff", ".jxl", ".svg", ".psd"}
@@ -71,8 +71,8 @@ def _problem(path: Path) -> str:
     """Why a picture cannot be used, or "": decoded whole, since only that finds truncated files."""
     try:
         load_image(path)
-    except UserError as error:
-        return " ".join(filter(None, (error.message, error.hint)))
+    except PictureError as error:
+        return error.reason
     return ""
 
 

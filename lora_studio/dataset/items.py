@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import TEMPORARY_PREFIX
-from .images import SUFFIXES, image_size
+from .images import SUFFIXES, PictureError, image_size
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def scan_folder(folder: str | Path) -> FolderScan:
     for name in names:
         try:
             items.append(ImageItem.from_path(folder / name))
-        except UserError as error:
-            unreadable.append((folder / name, error.message))
+        except PictureError as error:
+            unreadable.append((folder / name, error.reason))
     return FolderScan(tuple(items), tuple(unreadable))
 
 

@@ -176,9 +176,8 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
 
     data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
     path.write_bytes(bytes(data))
-    with pytest.raises(UserError, match="30000 x 30000") as caught:
+    with pytest.raises(UserError, match=r"30000 x 30000 pixels.*268 megapixels"):
         load_image(path)
-    assert "268 megapixels" in caught.value.hint
 
 
 def test_the_limit_is_inclusive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +185,7 @@ def test_the_limit_is_inclusive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(images_module, "MAX_PIXELS", 100)
     assert image_size(tmp_path / "a.png") == (10, 10)
     monkeypatch.setattr(images_module, "MAX_PIXELS", 99)
-    with pytest.raises(UserError, match="too large"):
+    with pytest.raises(UserError, match="too many"):
         image_size(tmp_path / "a.png")
 
 
