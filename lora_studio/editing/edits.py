@@ -22,7 +22,7 @@ class EditOptions:
     dedupe: drop repeated tags, the first stays. remove_traits: None leaves traits alone, () takes every default group,
     names take those groups. include_states: take states (closed eyes, wet hair) of these groups too.
     trait_frequency: share of the pictures a trait must be on to be removed; 0 removes every trait.
-    trigger: word put first in every caption. add: tags appended where missing. add_back: tags that trait removal
+    trigger: word put first in every caption. add: tags appended where missing (trait removal spares them). add_back: tags that trait removal
     spares, and that are appended again to the captions that had them before an earlier edit. remove: tags removed everywhere.
     replace: (old, new) pairs; an empty new removes. sort: tags behind the trigger "alphabetical" or by "frequency".
     dry_run: report only.
@@ -175,7 +175,7 @@ def find_traits(captions: Sequence[Tags], options: EditOptions) -> tuple[TraitCo
     groups = options.groups()
     if not groups:
         return ()
-    protected = {normal_form(options.trigger)} | {normal_form(tag) for tag in options.add_back}
+    protected = {normal_form(options.trigger)} | {normal_form(tag) for tag in (*options.add, *options.add_back)}
     optional = any(name in OPTIONAL_GROUPS for name in groups)
     pictures: Counter[str] = Counter()
     spellings: dict[str, Counter[str]] = {}

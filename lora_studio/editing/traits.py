@@ -15,9 +15,8 @@ OPTIONAL_GROUPS: tuple[str, ...] = tuple(group.name for group in TABLE if group.
 """Groups taken only when named."""
 DESCRIPTIONS: dict[str, str] = {group.name: group.about for group in TABLE}
 
-_WEIGHT = re.compile(r":\s*[-+]?[\d.]+\s*$")
+_WEIGHT = re.compile(r":[\s_]*[-+]?[\d.]+[\s_]*$")
 _SPACES = re.compile(r"[\s_]+")
-# Their underscore is part of the face, not a space; none of them is a trait.
 _ESCAPED = re.compile(r"\\([()\[\]{}])")
 
 
@@ -38,15 +37,17 @@ def _unwrap(text: str) -> str:
             depth -= char in ")]}"
             if depth == 0 and place < len(text) - 1:
                 return text
-        inner = text[1:-1].strip()
-        text = _WEIGHT.sub("", inner).strip() if _WEIGHT.search(inner) else inner
+        inner = text[1:-1].strip("_ ")
+        text = _WEIGHT.sub("", inner)
     return text
 
 
 @lru_cache(maxsize=65536)
 def normal_form(tag: str) -> str:
     """The tag as the vocabulary spells it: lower case, underscores, no `\\(` escapes, no prompt weight."""
-    text = tag.strip().lower()
+    text = tag.strip().lower().replace(" ", "_")
+    if text.replace("_", "").replace("-", "").isalnum() and "__" not in text:  # most tags: nothing else to undo
+        return text.strip("_")
     if text[:1] + text[-1:] in ("()", "[]", "{}"):
         # Escaped brackets are the tag's own: hide them while weights are unwrapped.
         text = _unwrap(text.replace("\\(", "\x01").replace("\\)", "\x02")).replace("\x01", "(").replace("\x02", ")")
