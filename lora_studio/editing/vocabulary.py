@@ -104,7 +104,7 @@ TABLE: tuple[Group, ...] = (
             "(?:ponytails?|sidetail)",
             "(?:(?:low|high|short|long|uneven|braided|curly|folded|multiple|quad|tri|split|huge|very_long|asymmetrical|mini|fluffy|spiked|"
             "detached)_)*twin_?tails",
-            "(?:(?:single|side|twin|low|low_twin|high|long|french|crown|multiple|tri|quad|ribbon|half-up|front|short|loose|asymmetrical|huge|"
+            "(?:(?:single|side|twin|low|low_twin|high|long|french|crown|multiple|tri|quad|ribbon|half-up|front|short|asymmetrical|huge|"
             "very_long|mini|double|thick|fishtail|box|dutch|halo|waterfall|bridal)_)*braids?",
             "cornrows?|dreadlocks|locs|braided_(?:hair|bun|buns|ponytail|sidelock|sidelocks|twintails|hair_rings|hair_ring|updo)",
             "(?:low|high)?-?braided_long_hair|low-tied_(?:long_hair|sidelocks?|hair)|(?:multi-)?tied_hair|(?:braided_)?hair_rings?",
@@ -142,7 +142,7 @@ TABLE: tuple[Group, ...] = (
         states=(
             "(?:wet|messy|floating|disheveled|tousled|bed|dripping|sweaty|damp|wind-?blown|windswept|blowing|undone|burnt|singed|frozen|dirty|"
             "bloody|sticky|"
-            "shiny_wet|tangled|static|bushy_wet|flowing|spread|loose)_hair",
+            "shiny_wet|tangled|static|bushy_wet|flowing|spread)_hair",
             "bedhead|wind_?lift_hair|hair_flowing(?:_over)?|hair_spread_out|hair_blowing|ahoge_wag|hair_in_wind|hair_on_horn|hair_down_wet|"
             "(?:hair|hairs?)_stuck_to_(?:face|body)|helmet_hair|hat_hair",
         ),
@@ -260,7 +260,8 @@ TABLE: tuple[Group, ...] = (
             "candy|crystal|energy|ice|flaming|pointy|branched|ringed|detached|curved|kirin|mini|transparent|metal|cracked|plant|ram|floating|"
             "fire|flame|tree|wooden|no|spiked|antler|shark|small_dragon)_)+(?:horns?|antlers?)",
             "horns?|antlers?|horned|(?:two|multiple)_horned|head_horn|ear_horns",
-            "(?=.*wings?$)(?:(?:{color}|{mixed}|{size}|{count}|{animal}|angel|demon|devil|fairy|feathered|mechanical|low|head|ear|hip|back|leg|"
+            "(?=.*wings?$)(?!chicken_)(?:(?:{color}|{mixed}|{size}|{count}|{animal}|angel|demon|devil|fairy|feathered|mechanical|low|head|ear|"
+            "hip|back|leg|"
             "arm|ankle|wrist|butterfly|energy|crystal|ice|fiery|flaming|fire|glowing|detached|asymmetrical|torn|"
             "alternate|insect|transparent|tattered|broken|bone|plant|leaf|mini|metal|colored|water|light|heart|floating|multi|four|six|flower|"
             "waist|no|vampire|harpy|liquid|membranous|webbed|shadow|wing|extra|clipped|"
@@ -292,7 +293,7 @@ TABLE: tuple[Group, ...] = (
             "tail_(?:wagging|raised|up|down|wrap|around_own_leg|around_leg|around_own_waist|between_legs|curled|upright|through_clothes|hug|"
             "fluffed)|ears?_(?:down|up|back|twitch|wiggle|flutter|perked_up|droop)|"
             "spread_wings|folded_wings|flapping_wings|wings_(?:spread|folded|around_self)|outstretched_wings|swishing_tail|wagging_tail|"
-            "ears?_visible_through_hair|ear_blush|falling_feathers|perked_ears|"
+            "ears?_visible_through_hair|perked_ears|"
             "head_wings_flapping|fluttering_wings|tail_through_skirt|ear_wiggle|closed_wings|alternate_tail",
         ),
     ),
@@ -325,7 +326,7 @@ TABLE: tuple[Group, ...] = (
             "(?:joestar|heart-shaped|ear|star)_birthmark|birthmarks?|markings|whisker_markings|clan_markings|cheek_markings|(?:body_|arm_|"
             "shoulder_|back_|light_|heavy_|ass_|breast_)?freckles|freckle|bindi|forehead_(?:mark|tattoo)|gem_on_forehead|"
             "stretch_marks|(?:stitched|patchwork)_(?:face|arm|leg|body|neck|skin|torso|head)|stitches|frankenstein_stitches|cracked_face|"
-            "wrinkles|old_wrinkles|crow's_feet|acne|pimples?|beauty_mark|body_freckles|dimples_of_venus|veins|veiny_(?:arms|hands|breasts|body)|"
+            "wrinkles|old_wrinkles|crow's_feet|acne|pimples?|beauty_mark|body_freckles|veins|veiny_(?:arms|hands|breasts|body)|"
             "self-harm_scars?|needle_marks|liver_spots|injection_marks|"
             "seam_\\(skin\\)|umbrella_mark|dark_veins|scarification|magatama_mark|slash_scar|command_spell|glowing_(?:veins|markings|tattoo)|"
             "birthmark_on_(?:{part})",
@@ -366,7 +367,7 @@ TABLE: tuple[Group, ...] = (
             "defined)_muscles?|(?:toned|lanky|slim|slender|skinny|athletic|stocky|chubby|burly|buff|fat|obese|plump|petite|tall|short|curvy|"
             "voluptuous|thin|"
             "pear-shaped|pear_shaped|bulky|overweight|underweight|emaciated|thick|heavyset|large|big|giant|huge|tiny|stout|broad|brawny|strong|"
-            "fit|weighty|hourglass)(?:_(?:female|male|man|woman|girl|boy|body|figure|build|physique|person|stature|other))?",
+            "fit|weighty|hourglass)(?:_(?:female|male|man|woman|girl|boy|body|figure|build|physique|person|stature|other))",
             "(?:wide|narrow|thick|broad|slim|thin|big|huge|large|skinny|long|short|toned|muscular|fat|slender|lanky|curvy|small|soft|plump|"
             "massive|chubby|meaty|giant|oversized|tiny|gigantic|noodle)_"
             "(?:hips|waist|thighs|legs|shoulders|arms|ass|butt|belly|calves|calf|hands|feet|head|neck|torso|pectorals|biceps|limbs|body|nipples|"
@@ -374,10 +375,11 @@ TABLE: tuple[Group, ...] = (
             "(?:small|large|big|huge|dark|light|colored|inverted|puffy|large_dark|pink|brown|pale|mismatched|multiple|no|long|wide|"
             "{color})_(?:areolae|nipples)|(?:bare_)?pectorals_style|pectorals|abs|six-pack|six_pack|obliques|serratus_anterior|"
             "biceps|linea_alba|muscular_(?:legs|arms)|strongman_waist|hourglass_figure|hip_dips|thigh_gap|love_handles|muffin_top|fat_rolls|"
-            "fat_folds|beer_belly|pot_belly|potbelly|big_belly|plump_belly|(?:curvy|shortstack|petite|plump|fat|skinny|chubby|bbw|ssbbw|fat_mons|"
+            "fat_folds|beer_belly|pot_belly|toned|lanky|stocky|obese|overweight|burly|potbelly|big_belly|plump_belly|(?:curvy|shortstack|petite|"
+            "plump|fat|skinny|chubby|bbw|ssbbw|"
             "gigantic|giantess|giant|minigirl|miniboy|mini_person|dwarfism|gigantism|pear-shaped_figure|inverted_triangle|tall|weight_gain|"
             "body_type|spindly|long_body|long_neck|no_neck|noodle_limbs|thick_figure|gaunt|slim|slender|bony|ribs|hunchback|wasp_waist|"
-            "voluptuous|dadbod|twink|bara|ectomorph|height_over_2m|broad_build|oversized_limbs|(?:deep|small|large)_navel|outie_navel|"
+            "voluptuous|dadbod|twink|ectomorph|height_over_2m|broad_build|oversized_limbs|(?:deep|small|large)_navel|outie_navel|"
             "broad_shoulders|huge_ass|bubble_butt|thicc)",
         ),
     ),
@@ -402,9 +404,9 @@ TABLE: tuple[Group, ...] = (
             "jiangshi|zombie|undead|ghoul|lich|skeleton|revenant|dullahan|ghost|wraith|banshee|fairy|pixie|imp|gremlin|gargoyle|golem|"
             "homunculus|gorgon|medusa|cyclops|chimera|manticore|griffin|dragonewt|dragonkin|lizardman|lizardfolk|kobold|gnoll|"
             "robot|humanoid_robot|non-humanoid_robot|android|gynoid|cyborg|mecha_musume|alien|monster|furry|furry_(?:female|male)|anthro|kemono|"
-            "feral|kemonomimi_mode|kemonomimi|monsterification|animalization|humanization|personification|"
-            "living_doll|slime_\\(creature\\)|shapeshifter|androgynous|androgyne|otoko_no_ko|tomboy|reverse_trap|futanari|newhalf|intersex|"
-            "femboy|bishounen|dark-skinned_elf|cambion|tiefling|drow|valkyrie_\\(mythology\\)|nymph_\\(mythology\\)|"
+            "feral|kemonomimi_mode|kemonomimi|monsterification|"
+            "living_doll|slime_\\(creature\\)|shapeshifter|androgynous|androgyne|otoko_no_ko|tomboy|reverse_trap|futanari|intersex|"
+            "femboy|dark-skinned_elf|cambion|tiefling|drow|valkyrie_\\(mythology\\)|nymph_\\(mythology\\)|"
             "mini_person|giant_male|eldritch_abomination|colored_skin_being|abomination|werecat|nekomusume|cat_people|plant_person|red_oni|"
             "blue_oni|monster_(?:girl|boy)|cephalopod_being|ugly_man|gyaru|kogal|yamanba|fat_man)",
         ),

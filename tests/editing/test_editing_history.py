@@ -170,7 +170,10 @@ def test_interrupted_at_every_write(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(os, "replace", failing)
         interrupted = False
         try:
-            {"edit": lambda: edit_dataset(folder, options), "undo": lambda: undo(folder), "redo": lambda: redo(folder)}[action]()  # type: ignore[no-untyped-call]
+            if action == "edit":
+                edit_dataset(folder, options)
+            else:
+                (undo if action == "undo" else redo)(folder)
         except KeyboardInterrupt:
             interrupted = True
             failures += 1
@@ -211,7 +214,9 @@ BYTES = st.one_of(st.none(), st.binary(max_size=30), st.lists(WORDS, max_size=5)
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contents=st.lists(BYTES, min_size=2, max_size=3), edits=st.lists(EDITS, min_size=1, max_size=4))
-def test_as_many_undos_as_edits_give_the_same_bytes(tmp_path_factory: pytest.TempPathFactory, contents: list[bytes | None], edits: list[EditOptions]) -> None:
+def test_as_many_undos_as_edits_give_the_same_bytes(
+    tmp_path_factory: pytest.TempPathFactory, contents: list[bytes | None], edits: list[EditOptions]
+) -> None:
     folder = make(tmp_path_factory.mktemp("d"), {f"{i}.txt": data for i, data in enumerate(contents)})
     before = state(folder)
     done = sum(bool(edit_dataset(folder, options).entry) for options in edits)
