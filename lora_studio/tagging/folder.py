@@ -142,6 +142,7 @@ class _Run:
     def __init__(self, model: _Lazy, store: Store, selector: Selector, options: TagOptions, progress: Progress, total: int) -> None:
         self.model, self.store, self.selector, self.options, self.progress, self.total = model, store, selector, options, progress, total
         self.counts: Counter[str] = Counter()
+        self.replaced: dict[str, tuple[str, ...]] = {}
         self.tagged = self.done = self.predicted = 0
         self.saved = time.monotonic()
 
@@ -151,8 +152,10 @@ class _Run:
         before = read_caption(picture.item.caption_path)
         mode = "overwrite" if self.options.on_existing == "skip" else self.options.on_existing
         after = combine(before.tags, tags, mode)
-        if after != before.tags or not picture.item.caption_path.exists():
+        if not picture.item.caption_path.exists():
             write_caption(picture.item.caption_path, after)
+        elif after != before.tags:
+            self.replaced[picture.item.caption_path.name] = after
         self.counts.update(tags)
         self.tagged += 1
         self.step(picture)
@@ -173,7 +176,7 @@ class _Run:
 
 
 def tag_folder(dataset_dir: str | Path, options: TagOptions, progress: Progress = silent) -> TagReport:
-    """Write a caption beside every picture directly in `dataset_dir`.
+    """Write a caption beside every picture directly in `dataset_dir`; changed captions can be had back with `editing.undo`.
 
     Probabilities are kept in dataset_dir/.lora_studio, so that other thresholds need no inference. Pictures that cannot
     be read are listed, not fatal. When it breaks off, the captions and probabilities so far stay.
@@ -193,7 +196,8 @@ def tag_folder(dataset_dir: str | Path, options: TagOptions, progress: Progress 
     finally:
         model.close()
         store.save()
-    skipped += failed
+        refused = _replace_captions(dataset_dir, run.replaced, options)
+    skipped += [*failed, *refused]
     warnings += run_warnings
     if items and not run.tagged:
         raise UserError(f"No picture in {dataset_dir} could be tagged. " + "; ".join(reason for _, reason in skipped[:5]), "Replace the pictures.")
@@ -212,6 +216,15 @@ def tag_folder(dataset_dir: str | Path, options: TagOptions, progress: Progress 
         images_per_second=run.tagged / seconds,
         warnings=tuple(warnings),
     )
+
+
+def _replace_captions(dataset_dir: Path, captions: dict[str, tuple[str, ...]], options: TagOptions) -> tuple[tuple[str, str], ...]:
+    """Change captions that were there, as one step that `undo` takes back; (name, reason) of those left alone."""
+    if not captions:
+        return ()
+    from ..editing import record_captions
+
+    return record_captions(dataset_dir, "tag", captions, options.to_dict()).refused
 
 
 def _all(run: _Run, items: list[ImageItem]) -> tuple[list[str], list[tuple[str, str]]]:

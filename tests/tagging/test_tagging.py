@@ -14,6 +14,7 @@ from lora_studio.dataset import read_caption
 from lora_studio.demo import tagger_dir
 from lora_studio.demo.drawer import draw
 from lora_studio.demo.scene import sample_scene, scene_tags
+from lora_studio.editing import undo
 from lora_studio.errors import UserError
 from lora_studio.tagging import Tagger, TagOptions, load_tagger, read_labels, tag_folder, wd14
 from lora_studio.tagging import providers as onnx
@@ -94,6 +95,9 @@ def test_existing_captions(dataset: tuple[Path, dict[str, set[str]]]) -> None:
     assert merged[:2] == ("my_tag", "1GIRL") and "1girl" not in merged and len(merged) > 5
     tag_folder(folder, TagOptions(model="demo", on_existing="overwrite"))
     assert "my_tag" not in _caption(folder, name)
+    assert undo(folder).done and _caption(folder, name) == merged
+    undo(folder)
+    assert mine.read_bytes() == b"my_tag, 1GIRL", "byte for byte what it was"
 
 
 def test_one_caption_is_not_written_for_two_pictures(tmp_path: Path) -> None:
