@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except Exception as error:  # the last line of defence: nobody is left with a bare traceback
-        log = Path.cwd() / "lora_studio_error.log"
+        log = Path(tempfile.gettempdir()) / "lora_studio_error.log"
         try:
             log.write_text(traceback.format_exc(), encoding="utf-8")
             hint = f"The details are in {log}; please report them."
