@@ -1,6 +1,6 @@
 """One training run from its folder: prepare, train epoch by epoch, and be resumable at any moment.
 
-Reads top to bottom: `train` opens the run, `_Run.go` is the loop, the methods below it are its steps.
+Reads top to bottom: `train` opens the run, `TrainingRun.go` is the loop, the methods below it are its steps.
 """
 
 from __future__ import annotations
@@ -50,14 +50,16 @@ class Session:
 
 def train(run_dir: Path, config: TrainingConfig, events: EventWriter) -> None:
     """Run or resume the training of `run_dir`; ends with a `finished` or `stopped` event. Raises UserError."""
-    run = _Run(run_dir, config, events)
+    run = TrainingRun(run_dir, config, events)
     try:
         run.go()
     finally:
         run.board.close()
 
 
-class _Run:
+class TrainingRun:
+    """A run in memory: everything prepared by the constructor, trained by `go`."""
+
     def __init__(self, run_dir: Path, config: TrainingConfig, events: EventWriter) -> None:
         self.dir = run_dir
         self.config = config
@@ -174,6 +176,9 @@ class _Run:
     def go(self) -> None:
         """All remaining epochs. What happens at a step depends on the position alone, so a resumed run is the same run."""
         config = self.config
+        if (self.dir / "control" / "stop").exists():
+            self._stop()
+            return
         if self.position.step == 0:
             self._sample(0)
         self.events.write(
@@ -261,15 +266,18 @@ class _Run:
             (control / "sample").unlink(missing_ok=True)
             self._sample(self.position.epoch, wanted=True)
         if (control / "stop").exists():
-            self._report(force=True)
-            self._save_state()
-            (control / "stop").unlink(missing_ok=True)
-            self.events.write("stopped", step=self.position.step, epoch=self.position.epoch)
+            self._stop()
             return True
         if time.monotonic() - self.last_save > 60.0 * self.config.state_every_minutes:
             self._report(force=True)
             self._save_state()
         return False
+
+    def _stop(self) -> None:
+        self._report(force=True)
+        self._save_state()
+        (self.dir / "control" / "stop").unlink(missing_ok=True)
+        self.events.write("stopped", step=self.position.step, epoch=self.position.epoch)
 
     # -- what an epoch leaves ------------------------------------------------------------------------------------
 

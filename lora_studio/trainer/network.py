@@ -235,11 +235,11 @@ def merged(model: BaseModel, lora_path: str | Path, weight: float = 1.0) -> Iter
         with torch.no_grad():
             for name, parts in read_lora(lora_path).items():
                 module = modules.get(name)
-                change = None if module is None else _change(parts, module.weight)  # type: ignore[arg-type]
+                change = None if module is None else _change(parts, module.weight)
                 if module is None or change is None:
                     unmatched.append(name)
                     continue
-                target: nn.Parameter = module.weight  # type: ignore[assignment]
+                target: nn.Parameter = module.weight
                 originals.append((target, target.detach().clone()))
                 target.copy_((target.float() + weight * change).to(target.dtype))
                 matched.append(name)

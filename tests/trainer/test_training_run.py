@@ -115,7 +115,7 @@ def test_merged_equals_the_trained_adapters_and_restores_exactly(tmp_path: Path,
     events = EventWriter(tmp_path)
     run = make_run(tmp_path, full_checkpoint, pictures, epochs=1)
     config = TrainingConfig.from_dict(json.loads((run / "config.json").read_text(encoding="utf-8")))
-    trainer = loop._Run(run, config, events)
+    trainer = loop.TrainingRun(run, config, events)
     trainer.go()
     trainer.board.close()
     x, t = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([10, 800])
@@ -184,6 +184,7 @@ def test_diffusers_reads_the_file_with_the_same_result(tmp_path: Path, full_chec
         {"prior_weight": 1.0},
         {"text_lr": 0, "caption_dropout": 0.5, "flip": True, "noise_offset": 0.05},
         {"unet_lr": 0, "clip_skip": 2},
+        {"precision": "bf16", "save_precision": "bf16", "prior_weight": 1.0},
         {"prediction": "v_prediction", "gradient_accumulation": 2, "cache_latents": False},
         {"max_steps": 2, "max_tokens": 75, "scheduler": "cosine_with_restarts", "warmup": 1},
     ],
@@ -198,16 +199,28 @@ def test_variants_train(tmp_path: Path, tiny_checkpoint: Path, pictures: Path, c
     assert moved == expected
 
 
-def test_stop_then_resume_equals_an_undisturbed_run(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
+def test_stop_then_resume_equals_an_undisturbed_run(
+    tmp_path: Path, tiny_checkpoint: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     straight, halted = (make_run(tmp_path / n, tiny_checkpoint, pictures, prior_weight=0.5, scheduler="cosine") for n in "ab")
     start(straight)
-    (halted / "control" / "stop").touch()
+    (halted / "control" / "stop").touch()  # before the first step
+    assert start(halted)[-1]["type"] == "stopped"
+    original, calls = loop.Objective.loss, []
+
+    def loss(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 4:  # in the middle of a step, the first of the second epoch
+            (halted / "control" / "stop").touch()
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(loop.Objective, "loss", loss)
     assert start(halted)[-1]["type"] == "stopped"
     assert not (halted / "control" / "stop").exists()
     events = start(halted)
     assert events[-1]["type"] == "finished" and events[-1]["step"] == 6
     assert [e["seq"] for e in events] == list(range(1, len(events) + 1))
-    assert [e["resumed_from"] for e in events if e["type"] == "started"] == [None, 1]
+    assert [e["resumed_from"] for e in events if e["type"] == "started"] == [None, 0, 4]
     for name in ("word-01.safetensors", "word-02.safetensors"):
         assert digest(tmp_path / "a" / "output" / name) == digest(tmp_path / "b" / "output" / name)
 
