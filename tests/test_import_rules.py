@@ -23,7 +23,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "project": {"errors", "files"},
     "dataset": BASE,
     "crop": BASE | {"dataset"},
-    "tagging": BASE | {"dataset", "demo"},
+    # Tagging over captions that are there is a step of the editing history, which can be undone.
+    "tagging": BASE | {"dataset", "demo", "editing"},
     "editing": BASE | {"dataset"},
     "training": BASE | {"dataset"},
     "trainer": {"errors", "files", "progress", "dataset", "training.config", "training.events"},
