@@ -10,7 +10,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import UserError
 from .progress import Progress, console, silent
@@ -22,7 +22,11 @@ Handler = Callable[[argparse.Namespace, Studio], Any]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. 0 done, 1 failed, 2 a mistake a person can mend, 130 interrupted."""
     _utf8_consoles()
-    args = build_parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        args = build_parser().parse_args(given)
+    except UserError as error:
+        return _report(argparse.Namespace(json="--json" in given), error.message, error.hint, 2)
     try:
         result = args.handler(args, Studio(args.projects, args.lora_dir))
     except UserError as error:
@@ -376,6 +380,13 @@ def _pairs(texts: Sequence[str], option: str) -> tuple[tuple[str, str], ...]:
 # -- the parser ----------------------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are told like any other mistake, in JSON too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message[:1].upper() + message[1:] + ".", self.format_usage().strip())
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     common = argparse.ArgumentParser(add_help=False)
@@ -385,7 +396,7 @@ def build_parser() -> argparse.ArgumentParser:
     lora = os.environ.get("LORA_STUDIO_LORA_DIR")
     common.add_argument("--projects", type=Path, default=projects, help="folder of the projects (default: projects)")
     common.add_argument("--lora-dir", type=Path, default=Path(lora) if lora else None, help="the WebUI's models/Lora: epochs are saved there too")
-    parser = argparse.ArgumentParser(prog="lora_studio", description="From a folder of pictures to a tested LoRA.")
+    parser = _Parser(prog="lora_studio", description="From a folder of pictures to a tested LoRA.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, handler: Handler, text: str) -> argparse.ArgumentParser:

@@ -136,7 +136,11 @@ class Studio:
         if not pictures:
             raise UserError(f"{project.dataset_dir} holds no pictures to train on.", "Crop the pictures first: crop PROJECT.")
         given = dict(settings or {})
-        repeats = given.pop("repeats", None) or presets.repeats_for(len(pictures), family, preset)
+        repeats = given.pop("repeats", presets.repeats_for(len(pictures), family, preset))
+        try:
+            from_preset, mistake = presets.settings(preset, family, self.presets_dir), None
+        except UserError as error:
+            from_preset, mistake = {}, error
         values: dict[str, Any] = {
             "base": str(path.absolute()),
             "folders": [{"path": str(project.dataset_dir.absolute()), "repeats": repeats}],
@@ -144,12 +148,18 @@ class Studio:
             "output_dir": str(project.output_dir.absolute()),
             "lora_dir": str((self.lora_dir / project.name).absolute()) if self.lora_dir else "",
             "trigger": project.trigger,
-            **presets.settings(preset, family, self.presets_dir),
+            **from_preset,
         }
         if not project.trigger:
             values.pop("prior_weight", None)
         values.setdefault("sample_prompts", self._sample_prompts(project, pictures))
-        return TrainingConfig.from_dict({**values, **given})
+        try:
+            config = TrainingConfig.from_dict({**values, **given})
+        except UserError as error:
+            raise error if mistake is None else UserError(f"{mistake.message} {mistake.hint}\n{error.message}", error.hint) from None
+        if mistake is not None:
+            raise mistake
+        return config
 
     def preflight(self, project: Project, config: TrainingConfig) -> Preflight:
         """What the run will be, and what is wrong with it."""

@@ -117,27 +117,28 @@ class TrainingConfig:
         return values
 
 
+SHORTHANDS = ("repeats",)  # of every folder; the one who makes the configuration puts them there
 OPTIONS: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(TrainingConfig))
 
 
 def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
     """``["epochs=5", "unet_lr=1e-3"]`` as a dict of still unchecked values.
 
+    Unknown keys go through: ``from_dict`` names them together with the bad values.
+
     Raises:
-        UserError: naming every pair that is not ``key=value`` or whose key is unknown.
+        UserError: naming every pair that is not ``key=value``, and unknown keys beside it.
     """
     values: dict[str, Any] = {}
-    problems = []
+    malformed = []
     for pair in pairs:
         key, equals, text = pair.partition("=")
-        key = key.strip()
-        if not equals:
-            problems.append(f"\"{pair}\" is not key=value")
-        elif key not in OPTIONS:
-            problems.append(_unknown(key, OPTIONS))
+        if equals:
+            values[key.strip()] = text.strip()
         else:
-            values[key] = text.strip()
-    if problems:
+            malformed.append(f"\"{pair}\" is not key=value")
+    if malformed:
+        problems = malformed + [_unknown(key, OPTIONS) for key in values if key not in (*OPTIONS, *SHORTHANDS)]
         raise UserError("These settings cannot be read:\n  " + "\n  ".join(problems), "`train --help-keys` lists every option.")
     return values
 

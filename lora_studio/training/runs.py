@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,8 @@ from .events import FILE, RunEvent, read_events, tail
 PROCESS = "process.json"
 COMMANDS = ("stop", "save", "sample")
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
-STARTUP_SECONDS = 15.0
+STARTING = "starting.lock"
+STALE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,12 @@ class Run:
         """Start (or resume) the trainer as a process of its own.
 
         Raises:
-            UserError: it is running already, or finished.
+            UserError: it is running already, being started by someone else, or finished.
         """
+        with _alone(self.folder / STARTING):
+            self._start()
+
+    def _start(self) -> None:
         state = self.status().state
         if state == "running":
             raise UserError(f"The run {self.folder.name} is running already.", "Stop it first, or wait for its end.")
@@ -138,6 +144,25 @@ class Run:
             if not alive:
                 return self.status()
             time.sleep(pause)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold ``lock`` while a run is started, so that two starts at one moment give one trainer.
+
+    A lock whose owner died is taken over after a minute: a start itself takes well under a second.
+    """
+    with suppress(OSError):
+        if time.time() - lock.stat().st_mtime > STALE_SECONDS:
+            lock.unlink()
+    try:
+        lock.open("x").close()
+    except FileExistsError:
+        raise UserError(f"The run {lock.parent.name} is being started already.", "See how it stands with: runs show") from None
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
 
 
 _children: dict[str, subprocess.Popen[bytes]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -70,6 +71,34 @@ def test_a_run_is_stopped_and_resumed(tmp_path: Path, monkeypatch: pytest.Monkey
     start(run, "finish", monkeypatch)  # the old stop file must not stop it again
     assert run.follow(lambda e: None, pause=0.02).state == "finished"
     assert [e.seq for e in read_events(run.events_path)] == list(range(1, len(read_events(run.events_path)) + 1))
+
+
+def test_two_starts_at_one_moment_give_one_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.create(tmp_path, CONFIG)
+    refused: list[str] = []
+
+    def spawn(command: list[str], log: Path) -> object:
+        with pytest.raises(UserError) as error:  # someone else, just now
+            Run(run.folder).start()
+        refused.append(error.value.message)
+        return SPAWN([sys.executable, "-c", CHILD, command[-1], "finish"], log)
+
+    monkeypatch.setattr(runs, "spawn", spawn)
+    run.start()
+    assert len(refused) == 1 and "being started already" in refused[0]
+    assert run.follow(lambda e: None, pause=0.02).state == "finished"
+    assert not (run.folder / runs.STARTING).exists()
+
+
+def test_a_start_that_died_does_not_block_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.create(tmp_path, CONFIG)
+    (run.folder / runs.STARTING).touch()
+    with pytest.raises(UserError, match="being started"):
+        run.start()
+    long_ago = time.time() - runs.STALE_SECONDS - 1
+    os.utime(run.folder / runs.STARTING, (long_ago, long_ago))
+    start(run, "finish", monkeypatch)
+    assert run.follow(lambda e: None, pause=0.02).state == "finished"
 
 
 def test_a_crash_is_told_from_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
