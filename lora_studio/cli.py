@@ -147,6 +147,7 @@ def _edit(args: argparse.Namespace, studio: Studio) -> Any:
         for file, before, after in list(report.preview)[:10]:
             _say(args, f"{file}\n  - {before}\n  + {after}")
     _say(args, f"{'Would change' if args.dry_run else 'Changed'} {report.changed} of {report.pictures} captions.")
+    _say_left_out(args, report.refused)
     if report.removed_traits:
         _say(args, "Traits for the trigger word to carry: " + ", ".join(report.removed_traits))
     return _plain(report)
@@ -155,9 +156,11 @@ def _edit(args: argparse.Namespace, studio: Studio) -> Any:
 def _undo(args: argparse.Namespace, studio: Studio) -> Any:
     project = studio.open(args.project)
     report = studio.undo(project) if args.command == "undo" else studio.redo(project)
-    _say(args, f"{'Undone' if args.command == 'undo' else 'Done again'}.")
-    for warning in report.get("warnings", ()) if isinstance(report, dict) else ():
-        _say(args, str(warning))
+    if report["done"]:
+        _say(args, f"{'Undone' if args.command == 'undo' else 'Done again'}: {len(report['changed'])} captions.")
+    else:
+        _say(args, f"There is nothing to {args.command}.")
+    _say_left_out(args, report["refused"])
     return report
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,12 +89,13 @@ class Studio:
 
     def edit(self, project: Project, options: EditOptions) -> EditReport:
         """Change all captions at once; the trigger word and the removed traits become the project's."""
-        from .editing import edit_dataset
+        from .editing import classify, edit_dataset
 
         report = edit_dataset(project.dataset_dir, options)
         if not options.dry_run:
-            gone = [t for t in (*report.removed_traits, *options.remove)]
-            traits = tuple(dict.fromkeys([*project.traits, *gone]))
+            # A trait removed by name is one for the trigger word to carry; a removed "watermark" is not.
+            by_name = [t for t in options.remove if (trait := classify(t)) is not None and not trait.is_state]
+            traits = tuple(dict.fromkeys([*project.traits, *report.removed_traits, *by_name]))
             replace(project, trigger=options.trigger or project.trigger, traits=traits).save()
         return report
 
@@ -102,13 +103,13 @@ class Studio:
         """Take the last bulk edit of the captions back."""
         from .editing import undo
 
-        return _plain(undo(project.dataset_dir))
+        return self._through_history(project, undo)
 
     def redo(self, project: Project) -> dict[str, Any]:
         """Do the edit that was taken back last again."""
         from .editing import redo
 
-        return _plain(redo(project.dataset_dir))
+        return self._through_history(project, redo)
 
     def classify(self, lines: Iterable[str]) -> Iterable[str]:
         """``tag<TAB>group|STATE|-`` for each tag, as it was given."""
@@ -230,6 +231,20 @@ class Studio:
 
     # -- helpers -------------------------------------------------------------
 
+    @staticmethod
+    def _through_history(project: Project, step: Callable[[Path], Any]) -> dict[str, Any]:
+        """Undo or redo, and let the project's traits follow: what is back in the captions is no longer for the trigger to carry."""
+        from .editing import classify
+
+        before = _tags_in_use(project.dataset_dir)
+        report = step(project.dataset_dir)
+        after = _tags_in_use(project.dataset_dir)
+        gone = [t for t in before if t not in after and (trait := classify(t)) is not None and not trait.is_state]
+        traits = tuple(dict.fromkeys([*(t for t in project.traits if t not in after or t in before), *gone]))
+        if traits != project.traits:
+            replace(project, traits=traits).save()
+        return _plain(report)
+
     def _remember(self, project: Project, step: str, options: dict[str, Any]) -> None:
         now = Project.open(project.folder)
         replace(now, settings={**now.settings, step: _plain(options)}).save()
@@ -246,6 +261,14 @@ class Studio:
         others = [t for t in rest if t != project.trigger]
         subject = [t for t in others if t in ("1girl", "1boy", "solo")]
         return list(dict.fromkeys([", ".join([project.trigger, *subject]), ", ".join([project.trigger, *others])]))
+
+
+def _tags_in_use(dataset_dir: Path) -> dict[str, None]:
+    """Every tag of the dataset's captions, in order of appearance."""
+    from .dataset import list_items, read_caption
+
+    captions = [p.caption_path for p in list_items(dataset_dir)] if dataset_dir.is_dir() else []
+    return {tag: None for path in captions if path.is_file() for tag in read_caption(path).tags}
 
 
 def _plain(value: Any) -> Any:

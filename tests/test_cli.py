@@ -120,9 +120,15 @@ def test_from_pictures_to_the_check_before_training(run: Run, pictures: Path) ->
     after = {p.name: p.read_bytes() for p in dataset.glob("*.txt")}
     assert all(text.startswith(b"hero") for text in after.values())
     run.good("undo", name)
+    assert json.loads((run.projects / name / "project.json").read_text(encoding="utf-8"))["traits"] == []
     assert {p.name: p.read_bytes() for p in dataset.glob("*.txt")} == before
     run.good("redo", name)
     assert {p.name: p.read_bytes() for p in dataset.glob("*.txt")} == after
+    again = json.loads((run.projects / name / "project.json").read_text(encoding="utf-8"))
+    assert set(again["traits"]) == set(project["traits"])
+    assert run.good("redo", name)["done"] is False
+    run.good("edit", name, "--remove", "smile, watermark")
+    assert set(json.loads((run.projects / name / "project.json").read_text(encoding="utf-8"))["traits"]) == set(project["traits"])
 
     check = run.good("train", name, "--base", "demo", "--check", "--set", "repeats=5", "batch_size=4", "epochs=3")
     assert (check["images"], check["steps_per_epoch"], check["steps"], check["family"]) == (4, 5, 15, "sd1")

@@ -182,8 +182,7 @@ def measured_speed(runs: Sequence[Path], config: TrainingConfig) -> float | None
         ours = config.to_dict()
         if any(known.get(k) != ours[k] for k in alike) or list(known.get("resolution", ())) != ours["resolution"]:
             continue
-        speeds = [e.data.get("steps_per_second") for e in read_events(run / FILE) if e.type == "step"]
-        speeds = [s for s in speeds if s]
-        if speeds:
-            return float(speeds[-1])
+        speeds = [float(e.data.get("steps_per_second") or 0) for e in read_events(run / FILE) if e.type == "step"]
+        if any(speeds):
+            return next(s for s in reversed(speeds) if s)
     return None
