@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import UserError
-from .progress import Progress, console, silent
+from .progress import ConsoleProgress, Progress, console, silent
 from .studio import Studio, _plain
 
 Handler = Callable[[argparse.Namespace, Studio], Any]
@@ -230,6 +230,10 @@ def _follow(args: argparse.Namespace, studio: Studio, run: Any) -> Any:
     def seen(event: Any) -> None:
         data = event.data
         if event.type == "step":
+            speed = data.get("steps_per_second")
+            if speed and isinstance(show, ConsoleProgress):
+                # The trainer's own speed: a resumed run did not begin at step 0 just now.
+                show.started = show.clock() - data["step"] / speed
             show(data["step"], data["total"], f"epoch {data['epoch']}/{data['epochs']}  loss {data['loss_average']:.4f}")
         elif event.type == "phase" and not args.quiet:
             count = f" {data['done']}/{data['total']}" if "done" in data else ""

@@ -55,18 +55,18 @@ class EventWriter:
                 if f.read(1) != b"\n":
                     f.write(b"\n")
 
-    def write(self, type: str, /, **data: Any) -> RunEvent:
+    def write(self, kind: str, /, **data: Any) -> RunEvent:
         """Append one event. Lost silently when the disk is full: a log line must not end a training."""
-        if type not in TYPES:
-            raise ValueError(f"unknown event type {type}")
+        if kind not in TYPES:
+            raise ValueError(f"unknown event type {kind}")
         self._seq += 1
-        event = RunEvent(self._seq, round(time.time(), 3), type, data)
+        event = RunEvent(self._seq, round(time.time(), 3), kind, data)
         line = json.dumps(event.to_dict(), ensure_ascii=False, allow_nan=True) + "\n"
         try:
             with self.path.open("ab") as f:
                 f.write(line.encode("utf-8"))
                 f.flush()
-                if type in TERMINAL or type == "checkpoint":
+                if kind in TERMINAL or kind == "checkpoint":
                     os.fsync(f.fileno())
         except OSError:
             pass

@@ -77,7 +77,10 @@ HELP: dict[str, tuple[str, str]] = {
     "batch_size": ("Pictures per step: more is steadier and needs more memory.", "每步图片数：越大越稳，也越占显存。"),
     "gradient_accumulation": ("Batches gathered before each update.", "梯度累积的批数。"),
     "unet_lr": ("Learning rate of the UNet; lower it when pictures burn.", "UNet 学习率；画面过拟合时调低。"),
-    "text_lr": ("Learning rate of the text encoder, half to a fifth of the UNet's; 0 leaves it alone.", "文本编码器学习率，通常为 UNet 的一半到五分之一；0 为不训练。"),
+    "text_lr": (
+        "Learning rate of the text encoder, half to a fifth of the UNet's; 0 leaves it alone.",
+        "文本编码器学习率，通常为 UNet 的一半到五分之一；0 为不训练。",
+    ),
     "optimizer": ("What turns gradients into changes.", "优化器。"),
     "weight_decay": ("Pull towards zero on the LoRA's weights.", "权重衰减。"),
     "betas": ("AdamW's two averages.", "AdamW 的两个 beta。"),
@@ -90,7 +93,10 @@ HELP: dict[str, tuple[str, str]] = {
     "network_alpha": ("Scales the LoRA by alpha / dim; half of dim is usual.", "按 alpha/dim 缩放；通常为 dim 的一半。"),
     "min_snr_gamma": ("Evens out easy and hard noise levels; 5 is usual, 0 is off.", "平衡不同噪声级别；常用 5，0 为关闭。"),
     "noise_offset": ("Helps very dark and very bright pictures; 0.05 is plenty.", "改善极暗与极亮画面；0.05 足够。"),
-    "prior_weight": ("Keeps the base model as it was when the trigger word is absent; stops traits from leaking.", "没有触发词时保持底模原样，防止特征外泄。"),
+    "prior_weight": (
+        "Keeps the base model as it was when the trigger word is absent; stops traits from leaking.",
+        "没有触发词时保持底模原样，防止特征外泄。",
+    ),
     "prior_every": ("Do that only every so many steps, to save time.", "每隔几步做一次，以节省时间。"),
     "clip_skip": ("Use an earlier layer of the text encoder: 2 for anime SD1.5 models.", "使用文本编码器较早的层：动漫 SD1.5 模型用 2。"),
     "max_tokens": ("Longest caption in tokens, in steps of 75.", "标签最长 token 数，以 75 为一段。"),

@@ -41,8 +41,8 @@ def make(folder: Path, sizes: list[tuple[int, int]], captions: str = "a, b") -> 
 
 def config(tmp_path: Path, **more: Any) -> TrainingConfig:
     base = fake_checkpoint(tmp_path / "base.safetensors", *SD1)
-    values = {"base": str(base), "folders": [{"path": str(tmp_path / "d"), "repeats": 3}], "output_name": "x", "output_dir": str(tmp_path / "out"), **more}
-    return TrainingConfig.from_dict(values)
+    values = {"base": str(base), "folders": [{"path": str(tmp_path / "d"), "repeats": 3}], "output_name": "x", "output_dir": str(tmp_path / "out")}
+    return TrainingConfig.from_dict({**values, **more})
 
 
 def test_steps_count_partial_batches_of_each_bucket(tmp_path: Path) -> None:
