@@ -108,7 +108,9 @@ def _back_hair(pen: Pen, scene: Scene, hair: RGB) -> None:
         pen.shape(smooth([(76, 28), (98, 18), (116, 34), (122, 62), (118, drop - 14), (108, drop), (102, drop - 24), (96, 54)]), hair)
         pen.shape(oval(64, 58, 34, 34), dark)
     elif long:
-        pen.shape(smooth([(64, 22), (92, 30), (102, 60), (105, 94), (108, 120), (86, 124), (64, 118), (42, 124), (20, 120), (23, 94), (26, 60), (36, 30)]), dark)
+        right = [(92, 30), (102, 60), (105, 94), (108, 120), (86, 124)]
+        left = [(42, 124), (20, 120), (23, 94), (26, 60), (36, 30)]
+        pen.shape(smooth([(64, 22), *right, (64, 118), *left]), dark)
     else:
         pen.shape(oval(64, 59, 36, 34), dark)
 
@@ -116,7 +118,8 @@ def _back_hair(pen: Pen, scene: Scene, hair: RGB) -> None:
 def _body(pen: Pen, scene: Scene, skin: RGB, shirt: RGB) -> None:
     pen.shape([(56, 84), (72, 84), (73, 106), (55, 106)], tone(skin, 0.9), head=False)
     w = 26 if scene.who == "1girl" else 32
-    torso = [(52, 100), (64, 107), (76, 100), (64 + w, 107), (64 + w + 8, 122), (64 + w + 9, 150), (64 - w - 9, 150), (64 - w - 8, 122), (64 - w, 107)]
+    arm = [(64 + w, 107), (64 + w + 8, 122), (64 + w + 9, 150)]
+    torso = [(52, 100), (64, 107), (76, 100), *arm, *reversed(mirrored(arm, -1))]
     pen.shape(smooth(torso), shirt, head=False)
     pen.stroke([(53, 101), (64, 110), (75, 101)], tone(shirt, 0.7), 2.2, head=False)
 

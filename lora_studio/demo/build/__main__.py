@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument("--steps", type=int, default=0, help="training steps; 0 = the step's own default")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end a training step by then at the latest")
+    parser.add_argument("--further", action="store_true", help="unet: go on from the weights that are there")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     for step in STEPS if args.step == "all" else (args.step,):
@@ -50,7 +51,7 @@ def run(step: str, args: argparse.Namespace) -> None:
     elif step == "unet":
         from . import unet
 
-        unet.train(work, processes, args.steps or 4000, args.minutes)
+        unet.train(work, processes, args.steps or 4000, args.minutes, args.further)
     elif step == "export":
         from . import ldm
 

@@ -125,6 +125,15 @@ def plain_encoder(encoder: CLIPTextModel, embedding: WorldEmbedding) -> CLIPText
     return plain
 
 
+def load_plain(encoder: CLIPTextModel, embedding: WorldEmbedding, stored: CLIPTextModel) -> None:
+    """Put a stored encoder back into the split form that trains."""
+    state = stored.state_dict()
+    table = state.pop("text_model.embeddings.token_embedding.weight")
+    encoder.load_state_dict(state, strict=False)
+    with torch.no_grad():
+        embedding.learned[1:] = (table - embedding.table)[torch.tensor(embedding.own)]
+
+
 def _pretrain(rank: int, work: Path, steps: int, minutes: float) -> None:
     encoder, _, captions = encoder_for_training()
     questions = [*GROUPS.values(), *((e,) for e in EXTRAS)]

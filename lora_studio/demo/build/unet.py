@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
+from transformers import CLIPTextModel
 
 from lora_studio.trainer import noise
 
 from .parallel import Average, Budget, average_gradients, decay, launch
 from .pictures import load_scenes
-from .text import WIDTH, encoder_for_training, plain_encoder
+from .text import WIDTH, encoder_for_training, load_plain, plain_encoder
 
 BATCH = 12
 HELD_OUT = 200
@@ -44,17 +45,24 @@ def make_unet() -> UNet2DConditionModel:
     return unet.to(memory_format=torch.channels_last)
 
 
-def _train(rank: int, work: Path, steps: int, minutes: float) -> None:
+def _train(rank: int, work: Path, steps: int, minutes: float, further: bool) -> None:
     unet = make_unet()
     encoder, embedding, captions = encoder_for_training()
     encoder.load_state_dict(torch.load(work / "text_pretrained.pt", weights_only=True))
+    before = 0
+    if further:
+        unet.load_state_dict(UNet2DConditionModel.from_pretrained(work / "unet").state_dict())
+        stored = CLIPTextModel.from_pretrained(work / "text_encoder")
+        load_plain(encoder, embedding, stored)
+        before = int((work / "unet_steps.txt").read_text(encoding="utf-8"))
+    peak, hold = (1e-3, 0.1) if further else (1.5e-3, 0.5)
     latents = torch.from_numpy(np.load(work / "latents.npy"))
     scenes, alphas = load_scenes(work), noise.alphas_cumprod()
     weights = noise.min_snr_weights(alphas, MIN_SNR, "epsilon")
     image_params = list(unet.parameters())
     text_params = [p for p in encoder.parameters() if p.requires_grad]
     params = image_params + text_params
-    groups = [{"params": image_params, "peak": 1.5e-3}, {"params": text_params, "peak": 2e-4}]
+    groups = [{"params": image_params, "peak": peak}, {"params": text_params, "peak": 2e-4}]
     optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99), weight_decay=0, fused=True)
     average, budget = Average(params, 0.997), Budget(steps, minutes)
     rng = random.Random(100 + rank)
@@ -66,14 +74,14 @@ def _train(rank: int, work: Path, steps: int, minutes: float) -> None:
         average.apply()
         unet.save_pretrained(work / "unet")
         plain_encoder(encoder, embedding).save_pretrained(work / "text_encoder")
-        (work / "unet_steps.txt").write_text(str(budget.done), encoding="utf-8")
+        (work / "unet_steps.txt").write_text(str(before + budget.done), encoding="utf-8")
         with torch.no_grad():
             for p, value in zip(params, now):
                 p.copy_(value)
 
     while (f := budget.fraction()) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * decay(f, budget.done, 60, 0.5)
+            group["lr"] = group["peak"] * decay(f, budget.done, 60, hold)
         ix = [rng.randrange(HELD_OUT, len(latents)) for _ in range(BATCH)]
         x = latents[ix].contiguous(memory_format=torch.channels_last)
         ids = torch.tensor([captions.sample(scenes[k], rng)[0] for k in ix])
@@ -97,6 +105,9 @@ def _train(rank: int, work: Path, steps: int, minutes: float) -> None:
         save()
 
 
-def train(work: Path, processes: int, steps: int, minutes: float) -> None:
-    """Train on ``latents.npy``; writes ``unet/`` and ``text_encoder/`` every 300 steps and at the end."""
-    launch(_train, processes, work, steps, minutes)
+def train(work: Path, processes: int, steps: int, minutes: float, further: bool = False) -> None:
+    """Train on ``latents.npy``; writes ``unet/`` and ``text_encoder/`` every 300 steps and at the end.
+
+    ``further`` starts from what is there: more steps at a lower learning rate, down to nothing again.
+    """
+    launch(_train, processes, work, steps, minutes, further)
