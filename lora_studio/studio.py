@@ -94,7 +94,7 @@ class Studio:
         report = edit_dataset(project.dataset_dir, options)
         if not options.dry_run:
             # A trait removed by name is one for the trigger word to carry; a removed "watermark" is not.
-            by_name = [t for t in options.remove if (trait := classify(t)) is not None and not trait.is_state]
+            by_name = [t for t in options.remove if (trait := classify(t, optional=True)) is not None and not trait.is_state]
             traits = tuple(dict.fromkeys([*project.traits, *report.removed_traits, *by_name]))
             replace(project, trigger=options.trigger or project.trigger, traits=traits).save()
         return report
@@ -239,7 +239,7 @@ class Studio:
         before = _tags_in_use(project.dataset_dir)
         report = step(project.dataset_dir)
         after = _tags_in_use(project.dataset_dir)
-        gone = [t for t in before if t not in after and (trait := classify(t)) is not None and not trait.is_state]
+        gone = [t for t in before if t not in after and (trait := classify(t, optional=True)) is not None and not trait.is_state]
         traits = tuple(dict.fromkeys([*(t for t in project.traits if t not in after or t in before), *gone]))
         if traits != project.traits:
             replace(project, traits=traits).save()
