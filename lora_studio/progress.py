@@ -39,13 +39,15 @@ class ConsoleProgress:
         self.started = clock()
         self.printed = float("-inf")
         self.width = 0
+        self.stage = (0, 0)
+        self.before = 0
 
     def line(self, done: int, total: int, message: str) -> str:
         """The text for this state, without line end."""
         elapsed = max(self.clock() - self.started, 1e-9)
         parts = [f"{self.label}: {done}/{total}" if total else f"{self.label}: {done}"]
-        if done > 0:
-            rate = done / elapsed
+        if done > self.before:
+            rate = (done - self.before) / elapsed
             parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f}s each")
             if total > done:
                 parts.append(f"{duration((total - done) / rate)} left")
@@ -57,6 +59,10 @@ class ConsoleProgress:
 
     def __call__(self, done: int, total: int, message: str) -> None:
         now = self.clock()
+        if self.stage != (0, 0) and (total != self.stage[1] or done < self.stage[0]):
+            # Another stage begins: its rate is its own.
+            self.started, self.before = now, done
+        self.stage = (done, total)
         last = total > 0 and done >= total
         if not last and now - self.printed < (0.1 if self.moving else 5.0):
             return

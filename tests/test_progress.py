@@ -35,3 +35,14 @@ def test_a_console_of_another_code_page_does_not_fail() -> None:
     stream = io.TextIOWrapper(raw, encoding="ascii", write_through=True)
     ConsoleProgress("crop", stream)(1, 1, "名前.png")
     assert raw.getvalue().endswith(b"??.png\n")
+
+
+def test_each_stage_has_its_own_rate() -> None:
+    stream, now = io.StringIO(), [0.0]
+    progress = ConsoleProgress("demo", stream, clock=lambda: now[0])
+    progress(20, 20, "crop")
+    now[0] = 100.0
+    progress(1, 400, "training")
+    now[0] = 110.0
+    progress(21, 400, "training")
+    assert "2.0/s  3m10s left" in stream.getvalue().splitlines()[-1]
