@@ -42,16 +42,19 @@ class ModelPainter:
         import torch
 
         from ..trainer.models import load_base
+        from ..trainer.runtime import choose_device, choose_precision, physical_cores
 
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        half = torch.bfloat16 if device.startswith("cuda") and torch.cuda.is_bf16_supported() else torch.float16
-        dtype = half if device.startswith("cuda") else torch.float32
-        self.model = load_base(base, device, dtype, vae=vae, prediction=prediction)
+        chosen = choose_device(device)
+        precision = choose_precision("auto", chosen)
+        if chosen.type == "cpu":
+            torch.set_num_threads(physical_cores())
+            torch.set_flush_denormal(True)
+        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
+        self.model = load_base(base, chosen, dtype, vae=vae, prediction=prediction)
         self.model.clip_skip = clip_skip
         self.model.max_tokens = max_tokens
         self.canvas = canvas
-        self.device = device
+        self.device = str(chosen)
         self.notes: list[str] = []
         self._batch = canvas.batch_size
 

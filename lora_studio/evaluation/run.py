@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,13 @@ def evaluate(
     *,
     painter: Painter | None = None,
     judge: Judge | None = None,
-    extra: Sequence[Section] = (),
+    extra: Callable[[Measured, Sequence[TestPrompt]], Sequence[Section]] | None = None,
 ) -> dict[str, Any]:
     """Measure the base model and every saved epoch of a run with the same prompts and seeds.
 
     Writes ``report.json``, ``report.html``, ``grid.png`` and ``pictures/`` into ``evaluation`` in the run's folder
     (``options.out`` for elsewhere) and returns what report.json holds. ``painter`` and ``judge`` stand in for the
-    model and the tagger; ``extra`` sections are put into the page.
+    model and the tagger; ``extra`` is given the recommended epoch and makes more sections for the page.
 
     Raises:
         UserError: no epoch was saved, or the base model or tagger cannot be read.
@@ -56,7 +57,7 @@ def evaluate(
     total = len(models) * len(prompts) + len(setup.epochs) * len(extra_weights)
     done = 0
 
-    def drawn_of(name: str) -> Any:
+    def drawn_of(name: str) -> Callable[[int], None]:
         return lambda n: progress(done + n, total, f"drawing {name}")
 
     measured: list[Measured] = []
@@ -81,10 +82,12 @@ def evaluate(
     report.update(describe(painter))
     report["notes"] = [*setup.notes, *report["notes"], *_missing(setup, judge, prompts)]
     report["seconds"] = round(time.monotonic() - started, 1)
+    report = json.loads(json.dumps(report))  # lists, not tuples: what is returned equals what is read back
 
     out = Path(options.out) if options.out else setup.run_dir / "evaluation"
     grid = draw_grid(grid_rows, [f"weight {w:g}" for w in options.weights], prompts[0].text) if options.weights else None
-    sections = [*extra, *picture_sections(base, epochs, prompts, choice.epoch)]
+    best = next(e for e in epochs if e.model.epoch == choice.epoch)
+    sections = [*(extra(best, prompts) if extra else ()), *picture_sections(base, epochs, prompts, choice.epoch)]
     _write(out, report, html(report, sections, grid), grid, prompts, measured)
     progress(total, total, "done")
     return report
@@ -194,6 +197,8 @@ def _write(
     for entry in measured:
         folder = out / "pictures" / (f"epoch-{entry.model.epoch:02d}" if entry.model.lora else "base")
         folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.webp"):  # of an earlier evaluation with more pictures
+            old.unlink()
         numbers: dict[str, int] = {}
         for prompt, picture in zip(prompts, entry.pictures):
             n = numbers[prompt.kind] = numbers.get(prompt.kind, 0) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,10 +89,14 @@ def saved_epochs(
     for event in _events(run_dir / "events.jsonl"):
         if event.get("type") != "checkpoint" or not event.get("path"):
             continue
+        # saved on request in the middle of an epoch: not what the epoch became
+        if re.search(r"-step\d+$", Path(str(event["path"])).stem):
+            continue
         epoch, path = int(event.get("epoch", 0)), Path(str(event["path"]))
         if chosen and epoch not in chosen:
             continue
-        places = [path, Path(str(config.get("output_dir", ""))) / path.name, output / path.name]
+        beside = (Path(str(config.get("output_dir", ""))), output)
+        places = [path, Path(str(event.get("lora_path") or path)), *(folder / path.name for folder in beside)]
         place = next((p for p in places if p.is_file()), None)
         if place is None:
             notes[epoch] = f"Epoch {epoch} is left out: {path.name} is no longer there."
