@@ -137,7 +137,7 @@ def test_files_are_written(tmp_path: Path) -> None:
         assert grid.width > 2 * 64 and grid.height > 2 * 64
     assert len(list((out / "pictures" / "epoch-02").iterdir())) == 10
     assert [p.name for p in out.iterdir() if p.name.startswith(".")] == []
-    assert said[-1] == (22, 22, "done")
+    assert said[-1] == (32, 32, "done")  # three models with ten prompts, two epochs at one more weight
     counts = [done for done, total, _ in said if total]
     assert counts == sorted(counts)
 
@@ -190,7 +190,7 @@ def test_errors_for_people(tmp_path: Path) -> None:
 def test_options_round_trip_and_name_all_mistakes() -> None:
     options = EvaluateOptions(traits=("a",), epochs=(1, 2))
     assert EvaluateOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
-    with pytest.raises(UserError, match="batch_size.*steps.*weights.*multiples of 8"):
+    with pytest.raises(UserError, match=r"batch_size.*steps.*weights.*multiples of 8"):
         EvaluateOptions(batch_size=0, steps=1, weights=(9.0,), width=65)
     with pytest.raises(UserError, match="speed"):
         EvaluateOptions.from_dict({"speed": 3})
