@@ -40,7 +40,7 @@ class DemoOptions:
     keep_traits: bool = False
     compare: bool = False
     images: int = IMAGES
-    steps: int = 14
+    steps: int = 20
     settings: Mapping[str, Any] | None = None
 
 

@@ -44,13 +44,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "buckets": False,
         "batch_size": 4,
         "epochs": 5,
-        "unet_lr": 1e-3,
-        "text_lr": 5e-4,
+        "unet_lr": 2e-3,
+        "text_lr": 2e-3,
         "network_dim": 8,
         "network_alpha": 8,
         "scheduler": "cosine",
         "prior_weight": 1.0,
-        "prior_every": 2,
+        "prior_every": 4,
         "keep_tokens": 1,
         "sample_steps": 12,
     },
@@ -58,7 +58,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 #: pictures x repeats that one epoch should come to
 PER_EPOCH = {"sd1": 300, "sd2": 300, "sdxl": 100}
-PER_EPOCH_OF = {"quick": 60, "demo": 320}
+PER_EPOCH_OF = {"quick": 60, "demo": 512}
 
 
 def repeats_for(images: int, family: str, preset: str) -> int:
