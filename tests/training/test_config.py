@@ -85,6 +85,11 @@ def test_the_tables_speak_of_options_that_exist() -> None:
 ANYTHING = st.one_of(st.none(), st.text(max_size=4), st.floats(allow_subnormal=False), st.integers(), st.booleans(), st.lists(st.integers(), max_size=3))
 
 
+ANYTHING = st.one_of(
+    st.none(), st.text(max_size=4), st.floats(allow_subnormal=False), st.integers(), st.booleans(), st.lists(st.integers(), max_size=3)
+)
+
+
 @given(st.dictionaries(st.sampled_from(OPTIONS), ANYTHING))
 def test_any_input_gives_a_config_or_a_user_error(values: dict[str, Any]) -> None:
     try:
