@@ -82,9 +82,6 @@ def test_the_tables_speak_of_options_that_exist() -> None:
     assert all(english and chinese for english, chinese in HELP.values())
 
 
-ANYTHING = st.one_of(st.none(), st.text(max_size=4), st.floats(allow_subnormal=False), st.integers(), st.booleans(), st.lists(st.integers(), max_size=3))
-
-
 ANYTHING = st.one_of(
     st.none(), st.text(max_size=4), st.floats(allow_subnormal=False), st.integers(), st.booleans(), st.lists(st.integers(), max_size=3)
 )
