@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ from pathlib import Path
 import psutil
 import torch
 from peft import LoraConfig
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lora_studio.demo import checkpoint_path
 from lora_studio.demo.drawer import draw
