@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Start Lora Studio without a WebUI: set up .venv on first use, then run a command in it.
 
+    python launch.py                 the page, in the browser
     python launch.py demo            from raw pictures to a trained, scored LoRA
     python launch.py test [--fast]   the tests
     python launch.py COMMAND ...     any command of `python -m lora_studio`
@@ -105,7 +106,7 @@ def torch_key(environ: dict[str, str]) -> str:
 
 
 def missing_layers(stamp: dict[str, str], with_tests: bool, environ: dict[str, str], again: bool = False) -> list[str]:
-    """Which of torch, stack and test have to be installed, in order. again: also what is noted as installed."""
+    """Which of torch, stack, page and test have to be installed, in order. again: also what is noted as installed."""
     layers = []
     installed = stamp.get("torch", "")
     # A torch chosen by TORCH_COMMAND stays when the variable is not set the next time.
@@ -113,7 +114,7 @@ def missing_layers(stamp: dict[str, str], with_tests: bool, environ: dict[str, s
     keep = chosen and not environ.get("TORCH_COMMAND", "").strip()
     if not keep and (again or installed != torch_key(environ)):
         layers.append("torch")
-    for layer in ("stack", "test") if with_tests else ("stack",):
+    for layer in ("stack", "page", "test") if with_tests else ("stack", "page"):
         if again or stamp.get(layer) != pins_hash(HERE / "requirements" / f"{layer}.txt"):
             layers.append(layer)
     return layers
@@ -168,7 +169,7 @@ def prepare(with_tests: bool = False, again: bool = False) -> None:
         else:
             path = HERE / "requirements" / f"{layer}.txt"
             arguments, noted = ["pip", "install", "-r", str(path)], pins_hash(path)
-        what = {"torch": "PyTorch", "stack": "the trainer's packages", "test": "the test tools"}[layer]
+        what = {"torch": "PyTorch", "stack": "the trainer's packages", "page": "the page", "test": "the test tools"}[layer]
         say(f"[{number}/{len(layers)}] Installing {what}: {' '.join(arguments)}")
         run_step(
             [str(python), "-m", *arguments],
@@ -201,15 +202,12 @@ def main(arguments: list[str]) -> int:
     if sys.version_info < (3, 10):  # noqa: UP036 - whoever starts this may have any Python
         say(f"Lora Studio needs Python 3.10 or newer; this is {platform.python_version()} ({sys.executable}).")
         return 2
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if arguments and arguments[0] in ("-h", "--help", "help"):
         say((__doc__ or "").strip())
-        if arguments and is_ready():
+        if is_ready():
             return start([str(venv_python(VENV)), "-m", "lora_studio", "--help"])
-        return 0 if arguments else 2
-    command, rest = arguments[0], arguments[1:]
-    if command == "ui" and not (HERE / "lora_studio" / "ui").is_dir():
-        say("This version has no page yet; every step is a command. Begin with: python launch.py demo")
-        return 2
+        return 0
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("ui", [])
     if command == "doctor" and not is_ready():
         # The one command that must work when the set-up does not.
         return start([sys.executable, "-m", "lora_studio.doctor", *rest])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import UserError
-from .progress import ConsoleProgress, Progress, console, silent
+from .progress import ConsoleProgress, JsonProgress, Progress, console, silent
 from .studio import Studio, _plain
 
 Handler = Callable[[argparse.Namespace, Studio], Any]
@@ -62,6 +62,8 @@ def _utf8_consoles() -> None:
 
 
 def _progress(args: argparse.Namespace, label: str) -> Progress:
+    if args.progress == "json":
+        return JsonProgress(sys.stderr)
     return silent if args.quiet else console(label)
 
 
@@ -362,7 +364,14 @@ def _demo(args: argparse.Namespace, studio: Studio) -> Any:
 
 
 def _ui(args: argparse.Namespace, studio: Studio) -> Any:
-    raise UserError("The page is not part of this version yet.", "Every step is a command: see --help, or try: demo")
+    from .host.standalone import Standalone
+    from .ui.standalone import PageOptions, serve
+
+    host = Standalone(studio.projects_dir, args.models, args.lora_dir, args.language, only_local=not args.listen)
+    auth = tuple((name, word) for name, word in _pairs(args.auth, "--auth"))
+    options = PageOptions(args.port, args.listen, not args.no_browser, auth)
+    serve(Studio(studio.projects_dir, host.lora_dir, studio.environment), host, options)
+    return {}
 
 
 def _say_left_out(args: argparse.Namespace, skipped: Sequence[Any]) -> None:
@@ -399,6 +408,7 @@ def build_parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON object")
     common.add_argument("--quiet", action="store_true", help="no progress")
+    common.add_argument("--progress", choices=("text", "json"), default="text", help="json: one object a line on standard error, for programs")
     projects = Path(os.environ.get("LORA_STUDIO_PROJECTS", "projects"))
     lora = os.environ.get("LORA_STUDIO_LORA_DIR")
     common.add_argument("--projects", type=Path, default=projects, help="folder of the projects (default: projects)")
@@ -496,5 +506,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--compare", action="store_true", help="train both ways and show both in the report")
 
     add("doctor", _doctor, "what this machine has and what is wrong")
-    add("ui", _ui, "the page")
+    sub = add("ui", _ui, "the page")
+    sub.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    sub.add_argument("--models", type=Path, default=Path("models"), help="folder with Stable-diffusion/ and Lora/, e.g. a WebUI's models folder")
+    sub.add_argument("--language", default="", choices=("", "en", "zh_CN"), help="default: the browser's")
+    sub.add_argument("--listen", action="store_true", help="reachable from other machines; use --auth with it")
+    sub.add_argument("--auth", action="append", default=[], metavar="NAME=PASSWORD", help="let in only who logs in")
+    sub.add_argument("--no-browser", action="store_true", help="do not open the browser")
     return parser

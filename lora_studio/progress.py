@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -86,3 +87,22 @@ class ConsoleProgress:
 def console(label: str, stream: TextIO | None = None) -> Progress:
     """A Progress for the terminal (standard error unless told)."""
     return ConsoleProgress(label, stream)
+
+
+class JsonProgress:
+    """A Progress for the program that started us: ``{"done": …, "total": …, "message": …}``, a line each, at most ten a second."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.told = float("-inf")
+        self.stage = (0, -1)
+
+    def __call__(self, done: int, total: int, message: str) -> None:
+        now = time.monotonic()
+        another = total != self.stage[1] or done < self.stage[0]
+        self.stage = (done, total)
+        if not another and now - self.told < 0.1 and not (total and done >= total):
+            return
+        self.told = now
+        self.stream.write(json.dumps({"done": done, "total": total, "message": message}) + "\n")
+        self.stream.flush()

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .environment import Environment
 from .errors import UserError
 from .progress import Progress, silent
 from .project import Project
@@ -26,10 +27,14 @@ DEMO_BASE = "demo"
 
 @dataclass(frozen=True)
 class Studio:
-    """Where things are. ``lora_dir``: a WebUI's LoRA folder, where every saved epoch goes too (None: nowhere else)."""
+    """Where things are. ``lora_dir``: a WebUI's LoRA folder, where every saved epoch goes too (None: nowhere else).
+
+    ``environment``: where the trainer and other child processes find their packages.
+    """
 
     projects_dir: Path = field(default_factory=lambda: Path("projects"))
     lora_dir: Path | None = None
+    environment: Environment = field(default_factory=Environment)
 
     @property
     def presets_dir(self) -> Path:
@@ -174,7 +179,7 @@ class Studio:
 
         self.preflight(project, config).raise_problems()
         run = Run.create(project.runs_dir, config)
-        run.start()
+        run.start(self.environment)
         return run
 
     def runs(self, project: Project) -> list[RunStatus]:
@@ -200,7 +205,7 @@ class Studio:
 
     def resume(self, run: Run) -> None:
         """Go on from the last saved state."""
-        run.start()
+        run.start(self.environment)
 
     def inspect(self, file: Path, base: Path | None = None) -> Inspection:
         """What a LoRA file holds, and whether it fits a checkpoint."""

@@ -26,10 +26,17 @@ MAY_KNOW: dict[str, set[str]] = {
     # Tagging over captions that are there is a step of the editing history, which can be undone.
     "tagging": BASE | {"dataset", "demo", "editing"},
     "editing": BASE | {"dataset"},
-    "training": BASE | {"dataset"},
+    "environment": {"errors", "files", "progress"},
+    "jobs": {"errors", "progress"},
+    "training": BASE | {"dataset", "environment"},
+    "host": BASE | {"demo", "environment"},
+    "ui": BASE | {"studio", "host", "web", "environment"},
     "trainer": {"errors", "files", "progress", "dataset", "training.config", "training.events"},
     # Of the steps only their settings, to offer them as flags: see the test below.
-    "cli": {"studio", "errors", "progress", "crop", "tagging", "editing", "evaluation", "training.config", "training.options", "doctor"},
+    "cli": {
+        "studio", "ui", "host", "environment", "errors", "progress", "crop", "tagging", "editing", "evaluation", "training.config",
+        "training.options", "doctor",
+    },  # fmt: skip
 }
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..environment import Environment
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
 from .config import TrainingConfig
@@ -20,7 +20,6 @@ from .events import FILE, RunEvent, read_events, tail
 
 PROCESS = "process.json"
 COMMANDS = ("stop", "save", "sample")
-PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 STARTING = "starting.lock"
 STALE_SECONDS = 60.0
 
@@ -89,16 +88,16 @@ class Run:
     def config(self) -> TrainingConfig:
         return TrainingConfig.from_dict(read_json(self.folder / "config.json"))
 
-    def start(self) -> None:
+    def start(self, environment: Environment | None = None) -> None:
         """Start (or resume) the trainer as a process of its own.
 
         Raises:
             UserError: it is running already, being started by someone else, or finished.
         """
         with _alone(self.folder / STARTING):
-            self._start()
+            self._start(environment or Environment())
 
-    def _start(self) -> None:
+    def _start(self, environment: Environment) -> None:
         state = self.status().state
         if state == "running":
             raise UserError(f"The run {self.folder.name} is running already.", "Stop it first, or wait for its end.")
@@ -106,7 +105,7 @@ class Run:
             raise UserError(f"The run {self.folder.name} is finished; there is nothing to resume.", "Start a new run.")
         for name in COMMANDS:
             (self.folder / "control" / name).unlink(missing_ok=True)
-        process = spawn([sys.executable, "-m", "lora_studio.trainer", str(self.folder)], self.folder / "console.log")
+        process = spawn([environment.python, "-m", "lora_studio.trainer", str(self.folder)], self.folder / "console.log", environment.variables())
         atomic_write_json(self.folder / PROCESS, {"pid": process.pid, "created": _created(process.pid), "began": time.time()})
         # Kept so that the child is reaped when this process lives longer than the run.
         _children[str(self.folder.resolve())] = process
@@ -168,17 +167,15 @@ def _alone(lock: Path) -> Iterator[None]:
 _children: dict[str, subprocess.Popen[bytes]] = {}
 
 
-def spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+def spawn(command: list[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start a process that outlives this one; its output goes to ``log`` and is never parsed."""
-    environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join(p for p in (str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")) if p)
     options: dict[str, Any] = {}
     if sys.platform == "win32":
         options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
     else:
         options["start_new_session"] = True
     with log.open("ab") as out:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, **options)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=dict(environment), **options)
 
 
 def _created(pid: int) -> float | None:

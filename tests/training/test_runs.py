@@ -77,11 +77,11 @@ def test_two_starts_at_one_moment_give_one_trainer(tmp_path: Path, monkeypatch: 
     run = Run.create(tmp_path, CONFIG)
     refused: list[str] = []
 
-    def spawn(command: list[str], log: Path) -> object:
+    def spawn(command: list[str], log: Path, environment: dict[str, str]) -> object:
         with pytest.raises(UserError) as error:  # someone else, just now
             Run(run.folder).start()
         refused.append(error.value.message)
-        return SPAWN([sys.executable, "-c", CHILD, command[-1], "finish"], log)
+        return SPAWN([sys.executable, "-c", CHILD, command[-1], "finish"], log, environment)
 
     monkeypatch.setattr(runs, "spawn", spawn)
     run.start()

@@ -1,0 +1,106 @@
+"""What we ask of a host. Everything else in the program knows this protocol and no WebUI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from ..progress import Progress
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A base model the host knows. ``title`` is what people see; ``family`` sd1, sd2, sdxl or "" while not known."""
+
+    title: str
+    path: Path
+    family: str = ""
+    size: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "path": str(self.path)}
+
+
+@dataclass(frozen=True)
+class Vram:
+    """Graphics memory in bytes; None where there is no card or it cannot be asked."""
+
+    free: int | None = None
+    total: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class VramChange:
+    """What releasing or restoring a model did, as read before and after."""
+
+    before: Vram
+    after: Vram
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class DrawRequest:
+    """Pictures to draw with the host's own txt2img. ``prompt`` holds any ``<lora:name:weight>`` itself; sizes in pixels."""
+
+    prompt: str
+    negative: str = ""
+    checkpoint: str = ""
+    seed: int = 1
+    count: int = 1
+    steps: int = 20
+    cfg: float = 7.0
+    width: int = 512
+    height: int = 512
+    sampler: str = ""
+
+
+class Host(Protocol):
+    """One per process."""
+
+    @property
+    def name(self) -> str:
+        """``webui``, ``forge`` or ``standalone``."""
+
+    @property
+    def projects_dir(self) -> Path: ...
+
+    @property
+    def lora_dir(self) -> Path | None:
+        """Where LoRAs are looked for; None: nowhere."""
+
+    @property
+    def has_txt2img(self) -> bool:
+        """Whether the page has a txt2img tab that text can be sent to, and `draw` works in this process."""
+
+    def checkpoints(self) -> Sequence[Checkpoint]: ...
+
+    def locale(self) -> str:
+        """The language the person chose in the host, as ``en``, ``zh_CN`` …; "" when they did not."""
+
+    def paths_allowed(self) -> bool:
+        """Whether people may type paths of this machine into the page."""
+
+    def settings(self) -> dict[str, Any]:
+        """Machine-level settings (Settings → Lora Studio)."""
+
+    def vram(self) -> Vram: ...
+
+    def release_model(self) -> VramChange:
+        """Take the loaded checkpoint out of graphics memory, so that training has it."""
+
+    def restore_model(self) -> VramChange: ...
+
+    def refresh_loras(self) -> None: ...
+
+    def draw(self, request: DrawRequest, progress: Progress) -> list[Image.Image]:
+        """Raises UserError where the host cannot draw."""

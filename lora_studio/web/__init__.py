@@ -1,0 +1,12 @@
+"""The web API of the tab: routes under /lora-studio/api/v1, each a thin call of `studio`."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+
+def subjects() -> list[ModuleType]:
+    """The modules that add routes, one a subject; each has `routes(context) -> APIRouter`."""
+    from . import captions, crop, host, pictures, projects, tagging, testing, training
+
+    return [projects, pictures, crop, tagging, captions, training, testing, host]

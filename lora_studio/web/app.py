@@ -1,0 +1,97 @@
+"""Puts our routes into the host's application, behind its login."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import StreamingResponse
+from fastapi.routing import APIRoute
+
+from ..errors import UserError
+from ..studio import _plain
+from .context import Context
+from .gate import gate
+
+PREFIX = "/lora-studio/api/v1"
+NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class JSON(Response):
+    """An object as JSON; not-a-number becomes null, which a browser can read."""
+
+    media_type = "application/json"
+
+    def __init__(self, content: Any, status_code: int = 200, headers: dict[str, str] | None = None) -> None:
+        super().__init__(content, status_code, {**NO_STORE, **(headers or {})})
+
+    def render(self, content: Any) -> bytes:
+        plain = _plain(content.to_dict() if hasattr(content, "to_dict") else content)
+        return json.dumps(_finite(plain), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, list) else value
+
+
+class ConflictError(UserError):
+    """Somebody else changed it in the meantime (409); ``data`` is how it stands now."""
+
+    def __init__(self, message: str, hint: str = "", data: Any = None) -> None:
+        super().__init__(message, hint)
+        self.data = data
+
+
+class _Route(APIRoute):
+    """Every UserError of a route becomes an answer that the page can show."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        handler = super().get_route_handler()
+
+        async def safe(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except HTTPException as error:
+                return JSON({"error": str(error.detail), "hint": ""}, error.status_code)
+            except ConflictError as error:
+                return JSON({"error": error.message, "hint": error.hint, "data": error.data}, 409)
+            except UserError as error:
+                return JSON({"error": error.message, "hint": error.hint}, 422)
+
+        return safe
+
+
+def router() -> APIRouter:
+    """A router for one subject's routes: behind the gate, errors told."""
+    return APIRouter(prefix=PREFIX, dependencies=[Depends(gate)], route_class=_Route)
+
+
+def install(app: FastAPI, context: Context) -> None:
+    """Add every route. Called again with a new app when the WebUI reloads its page."""
+    from . import subjects
+
+    app.state.lora_studio = context
+    own = router()
+
+    @own.get("/events")
+    async def events(request: Request, project: str = "") -> Response:
+        """What happens, as server-sent events: job, run, dataset, project, loras, reload."""
+        return StreamingResponse(context.hub.stream(project), media_type="text/event-stream", headers={**NO_STORE, "X-Accel-Buffering": "no"})
+
+    @own.get("/jobs")
+    async def jobs(project: str = "") -> Response:
+        return JSON({"jobs": [j.to_dict() for j in context.jobs.list(project or None)]})
+
+    @own.post("/jobs/{identity}/cancel")
+    async def cancel(identity: str) -> Response:
+        return JSON(context.jobs.cancel(identity))
+
+    app.include_router(own)
+    for subject in subjects():
+        app.include_router(subject.routes(context))

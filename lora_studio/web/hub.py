@@ -1,0 +1,72 @@
+"""Who is listening: one stream of server-sent events for each open page, whatever it is about."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+HEARTBEAT = 10.0  # seconds: proxies close a silent stream, and a gone reader is noticed by writing to it
+BEHIND = 1000  # messages that a page may be behind before it is told to load everything anew
+
+
+@dataclass(eq=False)
+class _Listener:
+    loop: asyncio.AbstractEventLoop
+    queue: asyncio.Queue[tuple[str, str]]
+    project: str
+
+    def put(self, kind: str, text: str) -> None:
+        if self.queue.qsize() >= BEHIND:
+            while not self.queue.empty():
+                self.queue.get_nowait()
+            kind, text = "reload", "{}"
+        self.queue.put_nowait((kind, text))
+
+
+class Hub:
+    """Passes what happens to the pages that look at that project. Safe to call from any thread."""
+
+    def __init__(self) -> None:
+        self._listeners: set[_Listener] = set()
+        self._lock = threading.Lock()
+
+    def publish(self, kind: str, project: str, data: dict[str, Any]) -> None:
+        """Tell the pages that show ``project`` ("" = every page) of a ``kind``: job, run, dataset, project, loras …"""
+        with self._lock:
+            listeners = [x for x in self._listeners if not project or x.project == project]
+        if not listeners:
+            return
+        text = json.dumps({"project": project, **data}, ensure_ascii=False)
+        for listener in listeners:
+            try:
+                listener.loop.call_soon_threadsafe(listener.put, kind, text)
+            except RuntimeError:  # its loop is closed: the server is being reloaded
+                with self._lock:
+                    self._listeners.discard(listener)
+
+    def watched(self) -> set[str]:
+        """The projects that some page looks at now."""
+        with self._lock:
+            return {x.project for x in self._listeners}
+
+    async def stream(self, project: str) -> AsyncIterator[str]:
+        """Server-sent events for one page, as text, until it goes away."""
+        listener = _Listener(asyncio.get_running_loop(), asyncio.Queue(), project)
+        with self._lock:
+            self._listeners.add(listener)
+        try:
+            yield "event: hello\ndata: {}\n\n"
+            while True:
+                try:
+                    kind, text = await asyncio.wait_for(listener.queue.get(), HEARTBEAT)
+                except asyncio.TimeoutError:
+                    yield ": still here\n\n"
+                    continue
+                yield f"event: {kind}\ndata: {text}\n\n"
+        finally:
+            with self._lock:
+                self._listeners.discard(listener)
