@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 import traceback
@@ -324,11 +325,45 @@ def _evaluate(args: argparse.Namespace, studio: Studio) -> Any:
         options["traits"] = _list(args.traits)
     if args.epochs:
         options["epochs"] = tuple(args.epochs)
-    if args.weights:
+    if args.weights is not None:
         options["weights"] = tuple(args.weights)
+    if args.pictures:
+        options.update(zip(("trigger_pictures", "flexibility_pictures", "leakage_pictures"), args.pictures))
+    options.update(cfg=args.cfg, negative=args.negative, **_size(args.size))
     report = studio.evaluate(studio.run(args.run, args.name), EvaluateOptions(**options), _progress(args, "evaluate"))
     _say(args, scores_text(report))
     return report
+
+
+def _grid(args: argparse.Namespace, studio: Studio) -> Any:
+    from .evaluation import GridOptions
+
+    run = studio.run(args.run, args.name)
+    name = args.resume
+    if not name:
+        if not args.prompt:
+            raise UserError("grid needs a prompt.", "grid RUN --prompt \"my_trigger, 1girl\"; or go on with one: grid RUN --resume NAME")
+        options = GridOptions(
+            tuple(args.prompt), tuple(args.epochs), tuple(args.weights), args.negative, tuple(args.seed), args.steps, args.cfg, **_size(args.size)
+        )
+        name = studio.plan_grid(run, options)
+    report = studio.draw_grid(run, name, _progress(args, "grid"))
+    sheet = Path(report["folder"]) / "grid.png"
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(sheet, args.out)
+    _say(args, f"{report['cells']} pictures. See {args.out or sheet}")
+    return report
+
+
+def _size(text: str) -> dict[str, int]:
+    """``512x768`` as width and height; 0 for neither."""
+    if not text:
+        return {"width": 0, "height": 0}
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdigit() for side in sides):
+        raise UserError(f"--size {text} is not WxH.", "For example: --size 512x768")
+    return {"width": int(sides[0]), "height": int(sides[1])}
 
 
 def scores_text(report: dict[str, Any]) -> str:
@@ -493,10 +528,28 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--tagger", help="default: the one that tagged the dataset")
     sub.add_argument("--traits", metavar="TAGS", help="default: what was removed from the captions")
     sub.add_argument("--epochs", nargs="+", type=int)
-    sub.add_argument("--weights", nargs="+", type=float)
+    sub.add_argument("--weights", nargs="*", type=float, help="of the grid; none: no grid")
+    sub.add_argument("--pictures", nargs=3, type=int, metavar="N", help="with the trigger alone, with other tags, without the trigger")
     sub.add_argument("--steps", type=int, default=20)
+    sub.add_argument("--cfg", type=float, help="default: the run's own")
+    sub.add_argument("--negative", default="")
+    sub.add_argument("--size", default="", metavar="WxH", help="default: the training resolution")
     sub.add_argument("--seed", type=int, default=1000)
     sub.add_argument("--out", metavar="DIR")
+
+    sub = add("grid", _grid, "epochs x weights: one prompt drawn with each")
+    sub.add_argument("run", help="a run's folder, or a project")
+    sub.add_argument("name", nargs="?", default="last", help="with a project: which run")
+    sub.add_argument("--prompt", action="append", default=[], help="may be given more than once")
+    sub.add_argument("--epochs", nargs="+", type=int, default=[], help="default: all")
+    sub.add_argument("--weights", nargs="+", type=float, default=[0.4, 0.6, 0.8, 1.0], help="0: the base model")
+    sub.add_argument("--negative", default="")
+    sub.add_argument("--seed", nargs="+", type=int, default=[1])
+    sub.add_argument("--steps", type=int, default=20)
+    sub.add_argument("--cfg", type=float, help="default: the run's own")
+    sub.add_argument("--size", default="", metavar="WxH", help="default: the training resolution")
+    sub.add_argument("--out", type=Path, metavar="FILE", help="a copy of the labelled sheet")
+    sub.add_argument("--resume", default="", metavar="NAME", help="draw what is missing of a grid that was stopped")
 
     sub = add("demo", _demo, "everything once, on the embedded models")
     sub.add_argument("--out", type=Path, default=Path("demo_output"))

@@ -13,9 +13,12 @@ from .progress import Progress, silent
 from .project import Project
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from .crop import CropOptions
     from .editing import EditOptions, EditReport
-    from .evaluation import EvaluateOptions
+    from .evaluation import EvaluateOptions, GridOptions
+    from .host.base import Host
     from .tagging import TagOptions, TagReport
     from .training.config import TrainingConfig
     from .training.inspect import Inspection
@@ -222,6 +225,85 @@ class Studio:
 
         return evaluate(run.folder, options, progress)
 
+    def tests(self, project: Project) -> dict[str, Any]:
+        """Every run with its saved epochs and how it was evaluated, newest first; the taggers that can read pictures here."""
+        from .evaluation import view
+
+        runs = view.runs_of(project)
+        return {"runs": runs, "taggers": view.taggers_here([run["tagger"] for run in runs])}
+
+    def evaluation(self, run: Run) -> dict[str, Any]:
+        """The report of a run (None before it was evaluated), its pictures' addresses, and the samples of the training."""
+        from .evaluation import view
+
+        return view.show(run.folder)
+
+    def plan_grid(self, run: Run, options: GridOptions) -> str:
+        """Make an epochs × weights grid of a run; nothing is drawn yet. Returns its name."""
+        from .evaluation import xygrid
+
+        return xygrid.plan(run.folder, options).name
+
+    def draw_grid(self, run: Run, name: str, progress: Progress = silent, host: Host | None = None) -> dict[str, Any]:
+        """Draw what is missing of a grid: with a host's own txt2img, else with our sampler."""
+        from .evaluation import hostpainter, xygrid
+
+        return xygrid.fill(run.folder, name, progress, (lambda *plan: hostpainter.HostPainter(host, *plan)) if host else None)
+
+    def grids(self, run: Run) -> list[dict[str, Any]]:
+        """The grids of a run, newest first."""
+        from .evaluation import xygrid
+
+        return xygrid.list_grids(run.folder)
+
+    def grid(self, run: Run, name: str) -> dict[str, Any]:
+        """A grid's options and cells, each with whether it is drawn."""
+        from .evaluation import xygrid
+
+        return xygrid.show_grid(run.folder, name)
+
+    def grid_folder(self, run: Run, name: str) -> Path:
+        """Where the pictures of a grid lie."""
+        from .evaluation import xygrid
+
+        return xygrid.grid_folder(run.folder, name)
+
+    def grid_sheet(self, run: Run, name: str) -> Image:
+        """A grid as one labelled picture."""
+        from .evaluation import xygrid
+
+        return xygrid.sheet(xygrid.grid_folder(run.folder, name))
+
+    def loras(self, project: Project) -> dict[str, Any]:
+        """The project's saved epochs, each with what to write into a prompt, and what lies in its trash."""
+        from .evaluation import loras, trash
+
+        return {"loras": [x.to_dict() for x in loras.list_loras(project, self.lora_dir)], "trash": trash.batches(project)}
+
+    def keep_loras(self, project: Project, keep: Sequence[str], run: str = "") -> dict[str, Any]:
+        """Move all other saved epochs of a run ("" = of the project) to the project's trash."""
+        from .evaluation import trash
+
+        return trash.keep_only(project, self.lora_dir, keep, run)
+
+    def restore_loras(self, project: Project, batch: str = "") -> dict[str, Any]:
+        """Put a batch of the trash ("" = the newest) back."""
+        from .evaluation import trash
+
+        return trash.restore(project, self.lora_dir, batch)
+
+    def weigh_lora(self, project: Project, file: str, weight: float) -> float:
+        """Set the weight with which a LoRA is usually used."""
+        from .evaluation import loras
+
+        return loras.set_weight(project, self.lora_dir, file, weight)
+
+    def lora_preview(self, project: Project, file: str) -> Path | None:
+        """The picture beside a saved epoch."""
+        from .evaluation import loras
+
+        return loras.preview(project, self.lora_dir, file)
+
     def demo(self, out: Path, character: str, seed: int, progress: Progress = silent, **more: Any) -> dict[str, Any]:
         """From drawn raw pictures to a scored LoRA, on the embedded models."""
         from .demo.pipeline import run_demo
@@ -266,6 +348,13 @@ class Studio:
         others = [t for t in rest if t != project.trigger]
         subject = [t for t in others if t in ("1girl", "1boy", "solo")]
         return list(dict.fromkeys([", ".join([project.trigger, *subject]), ", ".join([project.trigger, *others])]))
+
+
+def picture_below(root: Path, relative: str) -> Path | None:
+    """A picture below a folder by its address, None for anything that is none or would lead elsewhere."""
+    from .evaluation.view import picture
+
+    return picture(root, relative)
 
 
 def _tags_in_use(dataset_dir: Path) -> dict[str, None]:

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .options import EvaluateOptions
 from .run import evaluate
+from .xygrid import GridOptions
 
-__all__ = ["EvaluateOptions", "evaluate"]
+__all__ = ["EvaluateOptions", "GridOptions", "evaluate"]

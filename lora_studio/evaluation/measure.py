@@ -25,8 +25,8 @@ class Judge(Protocol):
         """Its tags and thresholds."""
         ...
 
-    def predict(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
-        """Probabilities (pictures, tags)."""
+    def predict(self, pictures: Sequence[Image]) -> NDArray[np.float32] | None:
+        """Probabilities (pictures, tags); None where nothing is read."""
         ...
 
 
@@ -61,6 +61,9 @@ def measure(
     tallies = {}
     for kind in KINDS:
         chosen = [i for i, prompt in enumerate(prompts) if prompt.kind == kind]
+        if probabilities is None:
+            tallies[kind] = Tally({}, {})
+            continue
         tallies[kind] = tally(judge.reader, probabilities[chosen], [prompts[i].looked_for for i in chosen])
     return Measured(model, tuple(pictures), tallies)
 

@@ -8,12 +8,15 @@ from typing import Any
 
 from ..errors import UserError
 
+NO_TAGGER = "none"
+"""In place of a tagger's name: draw the pictures and score nothing."""
+
 
 @dataclass(frozen=True)
 class EvaluateOptions:
     """Settings of one evaluation; round-trips through JSON with ``to_dict`` and ``from_dict``.
 
-    ``tagger`` empty: the one that tagged the dataset. ``traits`` None: the traits that were removed from the
+    ``tagger`` empty: the one that tagged the dataset; NO_TAGGER: none. ``traits`` None: the traits that were removed from the
     captions. ``width``, ``height`` 0: the training resolution; ``cfg`` None: the run's ``sample_cfg``.
     ``epochs`` empty: all that were saved. ``out`` empty: ``evaluation`` in the run's folder.
     """

@@ -16,12 +16,12 @@ from ..files import atomic_path, atomic_write_json, atomic_write_text
 from ..progress import Progress, silent
 from .grid import draw_grid
 from .measure import Judge, Measured, Model, measure, of_kind
-from .options import EvaluateOptions
+from .options import NO_TAGGER, EvaluateOptions
 from .painter import Canvas, ModelPainter, Painter, describe
 from .prompts import TestPrompt, count_tags, make_prompts, subject
 from .recommend import Recommendation, combined, recommend
 from .report import Row, Section, html
-from .setup import Setup, open_judge, read_setup
+from .setup import Setup, judge_for, read_setup
 
 DEFAULTS = EvaluateOptions()
 
@@ -46,11 +46,11 @@ def evaluate(
     """
     started = time.monotonic()
     setup = read_setup(Path(run_dir), options)
-    judge = judge or open_judge(setup.tagger)
+    judge = judge or judge_for(setup)
     counts = count_tags(setup.captions)
     wanted = (options.trigger_pictures, options.flexibility_pictures, options.leakage_pictures)
     prompts = make_prompts(counts, setup.trigger, setup.traits, judge.reader.tags, wanted, options.seed)
-    painter = painter or _load_painter(setup, options, progress)
+    painter = painter or load_painter(setup, options, progress)
 
     models = [Model(0), *(Model(epoch, lora) for epoch, lora in setup.epochs)]
     extra_weights = [w for w in options.weights if w != 1.0]
@@ -77,7 +77,7 @@ def evaluate(
         grid_rows.append((f"epoch {entry.model.epoch}", pictures))
 
     base, epochs = measured[0], measured[1:]
-    choice = recommend([(e.model.epoch, e.scores) for e in epochs], base.scores)
+    choice = last_of(epochs) if setup.tagger == NO_TAGGER else recommend([(e.model.epoch, e.scores) for e in epochs], base.scores)
     report = _report(setup, options, prompts, base, epochs, choice)
     report.update(describe(painter))
     report["notes"] = [*setup.notes, *report["notes"], *_missing(setup, judge, prompts)]
@@ -93,12 +93,24 @@ def evaluate(
     return report
 
 
-def _load_painter(setup: Setup, options: EvaluateOptions, progress: Progress) -> ModelPainter:
+def load_painter(setup: Setup, options: EvaluateOptions, progress: Progress) -> ModelPainter:
+    """The painter with the run's own base model. Loads it: seconds to minutes."""
     progress(0, 0, f"loading {Path(setup.base).name}")
     cfg = setup.cfg if options.cfg is None else options.cfg
     width, height = options.width or setup.size[0], options.height or setup.size[1]
     canvas = Canvas(width, height, options.steps, cfg, options.negative, options.batch_size)
     return ModelPainter(setup.base, setup.vae, setup.prediction, setup.clip_skip, setup.max_tokens, canvas, options.device)
+
+
+def last_of(epochs: Sequence[Measured]) -> Recommendation:
+    """What is said when the pictures were drawn and not read."""
+    last = epochs[-1].model.epoch
+    return Recommendation(
+        last,
+        None,
+        f"Epoch {last} is the last one. No tagger read the pictures, so nothing was scored: choose by looking.",
+        f"第 {last} 轮是最后一轮。图片未经打标模型识别，没有评分：请看图选择。",
+    )
 
 
 def _numbers(entry: Measured, base: Measured) -> dict[str, Any]:
@@ -142,7 +154,9 @@ def _report(
 
 def _missing(setup: Setup, judge: Judge, prompts: Sequence[TestPrompt]) -> list[str]:
     """What could not be measured, and why, in the words of the report."""
-    notes = []
+    notes: list[str] = []
+    if setup.tagger == NO_TAGGER:
+        return notes
     looked = {t for p in prompts if p.kind == "trigger" for t in p.looked_for}
     if not setup.traits:
         notes.append("No traits were removed from the captions, so likeness and leakage are not measured.")

@@ -19,13 +19,16 @@ from ..files import read_json
 from ..project import Project
 from .families import plain
 from .measure import Judge
-from .options import EvaluateOptions
+from .options import NO_TAGGER, EvaluateOptions
 from .scores import Reader
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A run as the evaluation sees it. ``epochs``: number and LoRA file of every saved epoch that still exists."""
+    """A run as the evaluation sees it. ``epochs``: number and LoRA file of every saved epoch that still exists.
+
+    ``tagger`` is "" where it is not known which one wrote the captions.
+    """
 
     run_dir: Path
     project: str
@@ -54,7 +57,7 @@ def read_setup(run_dir: Path, options: EvaluateOptions) -> Setup:
     project = Project.open(run_dir.parent.parent) if run_dir.parent.name == "runs" else None
     traits = options.traits if options.traits is not None else project.traits if project else ()
     epochs, notes = saved_epochs(run_dir, config, options.epochs)
-    captions = tuple(_captions(config))
+    captions = tuple(_captions(config, project))
     width, height = _size(config.get("resolution", 512))
     return Setup(
         run_dir=run_dir,
@@ -124,11 +127,12 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
             yield event
 
 
-def _captions(config: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    for folder in config.get("folders", ()):
-        if folder.get("is_reg"):
-            continue
-        for item in list_items(Path(folder["path"])):
+def _captions(config: Mapping[str, Any], project: Project | None) -> Iterator[tuple[str, ...]]:
+    folders = [Path(folder["path"]) for folder in config.get("folders", ()) if not folder.get("is_reg")]
+    # one that was moved with its project is looked for there
+    there = dict.fromkeys(f if f.is_dir() or project is None else project.dataset_dir for f in folders)
+    for folder in there:
+        for item in list_items(folder) if folder.is_dir() else ():
             yield read_caption(item.caption_path).tags if item.caption_path.is_file() else ()
 
 
@@ -142,18 +146,13 @@ def _size(resolution: Any) -> tuple[int, int]:
 
 
 def tagger_of(project: Project | None, base: str) -> str:
-    """The tagger that tagged the project's dataset; for the demo world's model the demo tagger."""
+    """The tagger that tagged the project's dataset; for the demo world's model the demo tagger; "" where it is not known."""
     from ..demo import checkpoint_path
 
     used = (project.settings.get("tag") or {}).get("model", "") if project else ""
     if used:
         return str(used)
-    if Path(base).resolve() == checkpoint_path().resolve():
-        return "demo"
-    raise UserError(
-        "It is not known which tagger wrote this dataset's captions.",
-        "Name one to read the pictures with: evaluate RUN --tagger NAME.",
-    )
+    return "demo" if Path(base).resolve() == checkpoint_path().resolve() else ""
 
 
 class TaggerJudge:
@@ -174,10 +173,34 @@ class TaggerJudge:
         return np.concatenate(parts)[:, self._columns]
 
 
-def open_judge(name: str) -> Judge:
-    """The tagger called ``name`` (a catalogue name, ``demo``, or a folder) with its own thresholds."""
+class NoJudge:
+    """Reads nothing: the pictures are drawn to be looked at. Its tags are the captions' own, so that the prompts can vary them."""
+
+    def __init__(self, captions: Sequence[Sequence[str]]) -> None:
+        tags = tuple(dict.fromkeys(plain(tag) for caption in captions for tag in caption))
+        self.reader = Reader(tags, (1.0,) * len(tags))
+
+    def predict(self, pictures: Sequence[Image]) -> None:
+        """Nothing is found and nothing is missed."""
+        return
+
+
+def judge_for(setup: Setup) -> Judge:
+    """The tagger of a setup (a catalogue name, ``demo``, or a folder) with its own thresholds; NO_TAGGER for none.
+
+    Raises:
+        UserError: it is not known which tagger to take, or it cannot be read.
+    """
     from ..tagging import load_tagger, thresholds_of
 
+    name = setup.tagger
+    if not name:
+        raise UserError(
+            "It is not known which tagger wrote this dataset's captions.",
+            f"Name one to read the pictures with: evaluate RUN --tagger NAME; or {NO_TAGGER} to only draw them.",
+        )
+    if name == NO_TAGGER:
+        return NoJudge(setup.captions)
     tagger = load_tagger(name)
     general, character = thresholds_of(name)
     return TaggerJudge(tagger, general, character)

@@ -360,7 +360,7 @@ class TrainingRun:
             f"epoch {epoch} of {self.epochs}, step {self.position.step} of {self.total}.",
             "sd version": export.SIDECAR_VERSIONS[self.model.family],
             "activation text": config.trigger,
-            "preferred weight": 1.0,
+            "preferred weight": 0.8,
             "negative text": "",
             "notes": f"rank {config.network_dim}, alpha {config.network_alpha:g}, clip skip {config.clip_skip}, seed {config.seed}",
         }

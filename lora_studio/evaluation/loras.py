@@ -1,0 +1,201 @@
+"""The LoRA files of a project: what was saved, where it lies, and how it is used."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import atomic_write_json, read_json
+from ..project import Project
+from ..training.basefile import read_header
+from ..training.runs import list_runs
+from .usage import WEIGHT, Facts, Usage, compose
+
+SUFFIX = ".safetensors"
+PREVIEWS = (".png", ".preview.png", ".webp", ".preview.webp", ".jpg", ".preview.jpg", ".jpeg", ".preview.jpeg")
+WEIGHT_KEY, ACTIVATION_KEY, NEGATIVE_KEY = "preferred weight", "activation text", "negative text"
+VERSIONS = {"sd_v1": "sd1", "sd_v2": "sd2", "sdxl": "sdxl"}
+
+
+@dataclass(frozen=True)
+class SavedLora:
+    """One saved epoch. ``run``: the folder name of the run that made it, "" when that is gone; ``epoch`` None: not told in the file.
+
+    ``in_output``, ``in_lora_dir``: whether the file is in the project's output and in the WebUI's LoRA folder.
+    """
+
+    file: str
+    stem: str
+    epoch: int | None
+    step: int | None
+    partial: bool
+    size: int
+    modified: float
+    run: str
+    in_output: bool
+    in_lora_dir: bool
+    weight: float
+    preview: bool
+    base: str
+    usage: Usage
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a project's LoRAs lie: its own output, and its folder in the WebUI's LoRA folder, if there is one."""
+
+    output: Path
+    lora: Path | None
+
+    @classmethod
+    def of(cls, project: Project, lora_dir: Path | None) -> Places:
+        return cls(project.output_dir, lora_dir / project.name if lora_dir else None)
+
+    @property
+    def named(self) -> dict[str, Path]:
+        return {"output": self.output, **({"lora": self.lora} if self.lora else {})}
+
+    def holding(self, file: str) -> list[Path]:
+        """Every copy of a LoRA, the project's own first. Raises UserError for a name that is none of the project's LoRAs."""
+        found = [path for folder in self.named.values() for path in lora_files(folder) if path.name == file]
+        if not found:
+            raise UserError(f"There is no LoRA called {file} in this project.", "Load the list again: it may have been moved or deleted.")
+        return found
+
+
+def lora_files(folder: Path) -> list[Path]:
+    """The LoRA files of a folder by name; files that are being written are left out."""
+    if not folder.is_dir():
+        return []
+    return sorted((p for p in folder.iterdir() if p.suffix.lower() == SUFFIX and not p.name.startswith(".") and p.is_file()), key=lambda p: p.name)
+
+
+def list_loras(project: Project, lora_dir: Path | None) -> list[SavedLora]:
+    """The project's LoRAs, oldest run first, then by epoch."""
+    places = Places.of(project, lora_dir)
+    sessions = dict(_sessions(project.runs_dir))
+    found: dict[str, list[tuple[str, Path]]] = {}
+    for place, folder in places.named.items():
+        for path in lora_files(folder):
+            found.setdefault(path.name, []).append((place, path))
+    loras = [_describe([p for _, p in copies], {place for place, _ in copies}, sessions) for copies in found.values()]
+    return sorted(loras, key=lambda x: (x.run or "~", x.step or 0, x.epoch or 0, x.file))
+
+
+def _sessions(runs_dir: Path) -> Iterator[tuple[str, str]]:
+    """The id that a run writes into its files -> the run's folder name."""
+    for run in list_runs(runs_dir):
+        try:
+            yield str(read_json(run.folder / "session.json")["id"]), run.folder.name
+        except (UserError, KeyError, TypeError):
+            continue
+
+
+def _describe(copies: list[Path], places: set[str], sessions: Mapping[str, str]) -> SavedLora:
+    path = copies[0]
+    try:
+        metadata = read_header(path).metadata
+    except UserError:  # cut short or no safetensors at all: still listed, so that it can be moved away
+        metadata = {}
+    sidecar = read_sidecar(path)
+    weight = sidecar.get(WEIGHT_KEY)
+    weight = float(weight) if isinstance(weight, (int, float)) and not isinstance(weight, bool) and weight and math.isfinite(weight) else WEIGHT
+    facts = facts_of(path.stem, metadata, sidecar)
+    return SavedLora(
+        file=path.name,
+        stem=path.stem,
+        epoch=_whole(metadata.get("ss_epoch")),
+        step=_whole(metadata.get("ss_steps")),
+        partial=bool(re.search(r"-step\d+$", path.stem)),
+        size=path.stat().st_size,
+        modified=path.stat().st_mtime,
+        run=sessions.get(metadata.get("ss_session_id", ""), ""),
+        in_output="output" in places,
+        in_lora_dir="lora" in places,
+        weight=weight,
+        preview=any(preview_of(copy) for copy in copies),
+        base=facts.base,
+        usage=compose(facts, weight),
+    )
+
+
+def facts_of(stem: str, metadata: Mapping[str, str], sidecar: Mapping[str, Any]) -> Facts:
+    """What the file's own metadata and the texts beside it say about how it is used."""
+    version = metadata.get("ss_base_model_version", "")
+    family = next((f for sign, f in VERSIONS.items() if version.startswith(sign)), "sd2" if metadata.get("ss_v2") == "True" else "sd1")
+    sides = [int(n) for n in re.findall(r"\d+", metadata.get("ss_resolution", "") or metadata.get("modelspec.resolution", ""))][:2]
+    tags: dict[str, int] = {}
+    for counts in _table(metadata.get("ss_tag_frequency")).values():
+        for tag, n in counts.items() if isinstance(counts, dict) else ():
+            tags[str(tag).strip()] = tags.get(str(tag).strip(), 0) + (n if isinstance(n, int) else 0)
+    folders = [f for f in _table(metadata.get("ss_dataset_dirs")).values() if isinstance(f, dict)]
+    images = sum(n for f in folders if isinstance(n := f.get("img_count", 0), int))
+    return Facts(
+        stem=stem,
+        activation=str(sidecar.get(ACTIVATION_KEY) or metadata.get("modelspec.trigger_phrase", "")),
+        negative=str(sidecar.get(NEGATIVE_KEY) or ""),
+        family=family,
+        base=metadata.get("ss_sd_model_name", ""),
+        size=(sides[0], sides[-1]) if sides else (0, 0),
+        tags=tags,
+        images=images,
+    )
+
+
+def _table(text: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
+
+
+def preview_of(lora: Path) -> Path | None:
+    """The picture beside a LoRA, as the WebUI looks for it."""
+    return next((p for suffix in PREVIEWS if (p := lora.with_name(lora.stem + suffix)).is_file()), None)
+
+
+def preview(project: Project, lora_dir: Path | None, file: str) -> Path | None:
+    """The first preview beside any copy of a project's LoRA. Raises UserError for a name that is none of its LoRAs."""
+    return next((p for copy in Places.of(project, lora_dir).holding(file) if (p := preview_of(copy))), None)
+
+
+def read_sidecar(lora: Path) -> dict[str, Any]:
+    """What ``<stem>.json`` beside a LoRA holds; empty when there is none or it cannot be read."""
+    try:
+        found = read_json(lora.with_suffix(".json"))
+    except UserError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def set_weight(project: Project, lora_dir: Path | None, file: str, weight: float) -> float:
+    """Write the weight that the WebUI puts into the prompt when the LoRA's card is clicked; whatever else the sidecars hold stays.
+
+    Raises:
+        UserError: no such LoRA, no sensible weight, or a sidecar that is there but cannot be read.
+    """
+    if not math.isfinite(weight) or not -4 <= weight <= 4 or weight == 0:
+        raise UserError("The weight has to lie between -4 and 4 and not be 0.", "0.6 to 1 is usual.")
+    weight = round(weight, 3)
+    copies = Places.of(project, lora_dir).holding(file)
+    sidecars = [(p.with_suffix(".json"), read_json(p.with_suffix(".json")) if p.with_suffix(".json").exists() else {}) for p in copies]
+    for path, found in sidecars:
+        if not isinstance(found, dict):
+            raise UserError(f"{path.name} does not hold what the WebUI writes there.", "Put the file aside, then set the weight again.")
+    for path, found in sidecars:
+        atomic_write_json(path, {**found, WEIGHT_KEY: weight})
+    return weight
