@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -65,11 +64,11 @@ class Server:
         )
         self.lines: list[str] = []
         self.ready = threading.Event()
-        self.said: dict[str, Any] = {}
+        self.url = ""
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         self.ready.wait(START)
-        if not self.said:
+        if not self.url:
             self.close()
             raise AssertionError(f"the {kind} page did not start:\n{self.log}")
 
@@ -78,18 +77,14 @@ class Server:
         for line in self.process.stdout:
             text = line.decode("utf-8", "replace").rstrip()
             self.lines.append(text)
-            if text.startswith('{"url"'):
-                self.said = json.loads(text)
+            if text.startswith("Running on http") and not self.url:
+                self.url = text.removeprefix("Running on ").strip().replace("0.0.0.0", "127.0.0.1")
                 self.ready.set()
         self.ready.set()
 
     @property
     def log(self) -> str:
         return "\n".join(self.lines)
-
-    @property
-    def url(self) -> str:
-        return str(self.said["url"])
 
     def close(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None

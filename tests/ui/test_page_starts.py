@@ -10,14 +10,26 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
+KINDS = ("page", "webui3", "webui4")
 
-def test_the_page_shows_six_steps(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
-    page.goto(studio_page("page", tmp_path))
-    page.wait_for_selector(".ls-ready")
+
+def open_tab(page: Any, kind: str, url: str) -> None:
+    page.goto(url)
+    if kind != "page":
+        page.get_by_role("tab", name="Lora Studio").click()
+    page.wait_for_selector(".ls-ready", timeout=60_000)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_shows_six_steps(studio_page: Callable[..., str], page: Any, tmp_path: Path, kind: str) -> None:
+    open_tab(page, kind, studio_page(kind, tmp_path))
     assert page.locator(".ls-step").count() == 6
+    for step in ("crop", "tag", "edit", "train", "test", "project"):
+        page.locator(f".ls-step[data-step={step}]").click()
+        assert page.locator(f".ls-panel[data-step={step}]").is_visible()
 
 
-def test_the_page_speaks_chinese_to_who_chose_it(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
-    page.goto(studio_page("page", tmp_path, "zh_CN"))
-    page.wait_for_selector(".ls-ready")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_speaks_chinese_to_who_chose_it(studio_page: Callable[..., str], page: Any, tmp_path: Path, kind: str) -> None:
+    open_tab(page, kind, studio_page(kind, tmp_path, "zh_CN"))
     assert page.locator("#lora_studio").get_attribute("lang") == "zh-CN"
