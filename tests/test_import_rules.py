@@ -36,7 +36,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "cli": {
         "studio", "ui", "host", "environment", "errors", "progress", "crop", "tagging", "editing", "evaluation", "training.config",
         "training.options", "doctor",
-    },  # fmt: skip
+    },
 }
 
 

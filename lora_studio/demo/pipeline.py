@@ -140,9 +140,10 @@ def _prepare(studio: Studio, name: str, pictures: Sequence[Path], who: Character
     project = studio.open(folder)
     studio.crop(project, CropOptions(size="128"), progress)
     studio.tag(project, TagOptions(model="demo"), progress)
-    # Glasses and hats are worn, not grown; here they belong to the character all the same.
+    # Glasses and hats are worn, a blush comes and goes; whatever was asked for belongs to this character all the same.
     groups = None if keep else (*GROUPS, *OPTIONAL_GROUPS)
-    studio.edit(studio.open(folder), EditOptions(dedupe=True, remove_traits=groups, trigger=TRIGGER))
+    asked = () if keep else who.traits
+    studio.edit(studio.open(folder), EditOptions(dedupe=True, remove_traits=groups, remove=asked, trigger=TRIGGER))
     project = studio.open(folder)
     replace(project, traits=who.traits).save()
     return studio.open(folder)

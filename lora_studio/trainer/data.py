@@ -144,7 +144,7 @@ def draw_batch(dataset: Dataset, batch: Sequence[int], config: TrainingConfig, e
         example = dataset.examples[index]
         rng = python_generator(config.seed, "draw", epoch, number, slot)
         flipped = example.flip and rng.random() < 0.5
-        tags = caption_tags(example.tags, example.keep_tokens, rng, shuffle=config.shuffle_captions)
+        tags = caption_tags(example.tags, example.keep_tokens, rng, shuffle=config.shuffle_captions, dropout=config.tag_dropout)
         if config.caption_dropout > 0 and rng.random() < config.caption_dropout:
             tags = []
         plain = [tag for tag in tags if tag != config.trigger]
@@ -152,12 +152,12 @@ def draw_batch(dataset: Dataset, batch: Sequence[int], config: TrainingConfig, e
     return draws
 
 
-def caption_tags(tags: Sequence[str], keep: int, rng: random.Random, *, shuffle: bool) -> list[str]:
-    """The first `keep` tags in place, the others shuffled."""
+def caption_tags(tags: Sequence[str], keep: int, rng: random.Random, *, shuffle: bool, dropout: float = 0.0) -> list[str]:
+    """The first `keep` tags in place, the others shuffled, then each of those left out with probability `dropout` (sd-scripts' order)."""
     fixed, rest = list(tags[:keep]), list(tags[keep:])
     if shuffle:
         rng.shuffle(rest)
-    return fixed + rest
+    return fixed + ([tag for tag in rest if rng.random() >= dropout] if dropout > 0 else rest)
 
 
 def load_pixels(example: Example) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 STEPS = 1000
@@ -33,9 +35,65 @@ def min_snr_weights(alphas: torch.Tensor, gamma: float, prediction: str) -> torc
     """
     if gamma <= 0:
         return torch.ones_like(alphas)
-    ratio = snr(alphas)
+    ratio = snr(alphas).clamp(min=1e-8)  # pure noise, at zero terminal snr, would divide 0 by 0
     divisor = ratio + 1.0 if prediction == "v_prediction" else ratio
     return torch.clamp(ratio, max=gamma) / divisor
+
+
+def loss_weights(
+    alphas: torch.Tensor, prediction: str, *, min_snr_gamma: float = 0.0, debiased: bool = False, scale_v: bool = False
+) -> torch.Tensor:
+    """What a picture's loss at each timestep is multiplied with, (steps,), in sd-scripts' order.
+
+    debiased: 1 / sqrt(snr), snr at most 1000, for epsilon (arXiv 2310.08442) and 1 / (snr + 1) for v. scale_v: snr / (snr + 1),
+    which makes v's loss weigh as epsilon's does.
+    """
+    ratio = snr(alphas)
+    weights = min_snr_weights(alphas, min_snr_gamma, prediction)
+    if scale_v and prediction == "v_prediction":
+        weights = weights * ratio / (ratio + 1.0)
+    if debiased:
+        bounded = ratio.clamp(min=1e-8, max=1000.0)
+        weights = weights * (1.0 / (bounded + 1.0) if prediction == "v_prediction" else bounded.rsqrt())
+    return weights
+
+
+def pyramid_noise(noise: torch.Tensor, iterations: int, discount: float, generator: torch.Generator) -> torch.Tensor:
+    """Noise (batch, channels, h, w) with ever coarser noise added, each level `discount` times the last, scaled back to unit spread.
+
+    From "multi-resolution noise" (wandb.ai/johnowhitaker), as sd-scripts does it.
+    """
+    height, width = noise.shape[-2:]
+    total = noise
+    for level in range(iterations):
+        shrink = (2.0 + 2.0 * float(torch.rand((), generator=generator))) ** level
+        h, w = max(1, int(height / shrink)), max(1, int(width / shrink))
+        coarse = torch.randn((*noise.shape[:2], h, w), generator=generator)
+        total = total + torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear") * discount**level
+        if h == 1 or w == 1:
+            break
+    return total / total.std()
+
+
+def huber_width(alphas: torch.Tensor, schedule: str, c: float) -> torch.Tensor:
+    """The error at which Huber's loss turns from square to straight, per timestep (steps,): constant, exponential or by snr (arXiv 2403.16728)."""
+    if schedule == "constant":
+        return torch.full_like(alphas, c)
+    if schedule == "exponential":
+        times = torch.arange(len(alphas), dtype=torch.float64)
+        return torch.exp(math.log(c) / len(alphas) * times).to(alphas)
+    sigma = ((1.0 - alphas) / alphas.clamp(min=1e-12)).sqrt()
+    return (1.0 - c) / (1.0 + sigma) ** 2 + c
+
+
+def elementwise_loss(answer: torch.Tensor, target: torch.Tensor, kind: str, width: torch.Tensor | None) -> torch.Tensor:
+    """Loss of each number: l2, huber or smooth_l1 (both pseudo-Huber, with `width` (batch,))."""
+    difference = answer - target
+    if kind == "l2" or width is None:
+        return difference.square()
+    c = width.view(-1, 1, 1, 1)
+    root = (difference.square() + c.square()).sqrt() - c
+    return 2.0 * c * root if kind == "huber" else 2.0 * root
 
 
 def add_noise(latents: torch.Tensor, noise: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:

@@ -30,7 +30,22 @@ class Objective:
         self.dataset = dataset
         self.latents = latents
         self.config = config
-        self.weights = diffusion.min_snr_weights(model.alphas_cumprod, config.min_snr_gamma, model.prediction)
+        # as in sd-scripts, weights go by the levels before the last is made pure noise
+        self.weights = diffusion.loss_weights(
+            model.alphas_cumprod,
+            model.prediction,
+            min_snr_gamma=config.min_snr_gamma,
+            debiased=config.debiased_estimation,
+            scale_v=config.scale_v_pred_loss,
+        )
+        self.widths = (
+            None
+            if config.loss_type == "l2"
+            else diffusion.huber_width(model.alphas_cumprod.cpu(), config.huber_schedule, config.huber_c).to(model.device)
+        )
+        self.alphas = model.alphas_cumprod
+        if config.zero_terminal_snr and float(self.alphas[-1]) > 0.0:
+            self.alphas = diffusion.zero_terminal_snr(self.alphas.cpu()).to(model.device)
         self._frozen_text = "text" not in network.flat
         self._encoded: dict[tuple[str, int], Conditioning] = {}
 
@@ -42,10 +57,15 @@ class Objective:
         noise = torch.randn(latents.shape, generator=generator)
         if config.noise_offset:
             noise += config.noise_offset * torch.randn(len(draws), latents.shape[1], 1, 1, generator=generator)
+        if config.multires_noise_iterations:
+            noise = diffusion.pyramid_noise(noise, config.multires_noise_iterations, config.multires_noise_discount, generator)
+        shown = noise
+        if config.ip_noise_gamma:  # input perturbation (arXiv 2301.11706): the target stays the noise itself
+            shown = noise + config.ip_noise_gamma * torch.randn(noise.shape, generator=generator)
         steps = torch.randint(0, len(model.alphas_cumprod), (len(draws),), generator=generator)
-        latents, noise, steps = (t.to(model.device, non_blocking=True) for t in (latents, noise, steps))
-        alphas = model.alphas_cumprod[steps]
-        noisy = diffusion.add_noise(latents, noise, alphas).to(model.dtype)
+        latents, noise, shown, steps = (t.to(model.device, non_blocking=True) for t in (latents, noise, shown, steps))
+        alphas = self.alphas[steps]
+        noisy = diffusion.add_noise(latents, shown, alphas).to(model.dtype)
         target = diffusion.target(latents, noise, alphas, model.prediction)
         sizes = self._sizes(draws)
         # without the trigger in the caption there is nothing to compare with
@@ -74,7 +94,8 @@ class Objective:
         return learned + config.prior_weight * kept * (len(rows) / len(draws))
 
     def _weighted(self, answer: torch.Tensor, target: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-        each = (answer.float() - target).square().mean(dim=(1, 2, 3))
+        width = None if self.widths is None else self.widths[steps]
+        each = diffusion.elementwise_loss(answer.float(), target, self.config.loss_type, width).mean(dim=(1, 2, 3))
         return (each * self.weights[steps]).mean()
 
     def _chunks(self, texts: Sequence[str]) -> int:

@@ -54,6 +54,7 @@ class TrainingConfig:
     shuffle_captions: bool = True
     keep_tokens: int = 1
     caption_dropout: float = 0.0
+    tag_dropout: float = 0.0
     epochs: int = 10
     max_steps: int = 0
     save_every_epochs: int = 1
@@ -73,7 +74,16 @@ class TrainingConfig:
     network_dim: int = 16
     network_alpha: float = 8.0
     min_snr_gamma: float = 5.0
+    debiased_estimation: bool = False
+    scale_v_pred_loss: bool = False
+    zero_terminal_snr: bool = False
+    loss_type: str = "l2"
+    huber_schedule: str = "snr"
+    huber_c: float = 0.1
     noise_offset: float = 0.0
+    multires_noise_iterations: int = 0
+    multires_noise_discount: float = 0.3
+    ip_noise_gamma: float = 0.0
     prior_weight: float = 0.0
     prior_every: int = 1
     clip_skip: int = 1

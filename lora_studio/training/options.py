@@ -7,6 +7,8 @@ import math
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("adamw",),
     "scheduler": ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial", "rex"),
+    "loss_type": ("l2", "huber", "smooth_l1"),
+    "huber_schedule": ("snr", "exponential", "constant"),
     "prediction": ("auto", "epsilon", "v_prediction"),
     "precision": ("auto", "fp32", "fp16", "bf16"),
     "save_precision": ("fp32", "fp16", "bf16"),
@@ -21,6 +23,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "bucket_max": (64, 8192),
     "bucket_step": (8, 512),
     "caption_dropout": (0, 1),
+    "tag_dropout": (0, 1),
     "epochs": (1, 10_000),
     "max_steps": (0, 10_000_000),
     "save_every_epochs": (1, 10_000),
@@ -38,7 +41,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "network_dim": (1, 1024),
     "network_alpha": (0.0001, 1024),
     "min_snr_gamma": (0, 1000),
+    "huber_c": (0.0001, 1),
     "noise_offset": (0, 1),
+    "multires_noise_iterations": (0, 10),
+    "multires_noise_discount": (0, 1),
+    "ip_noise_gamma": (0, 1),
     "prior_weight": (0, 100),
     "prior_every": (1, 1000),
     "clip_skip": (1, 12),
@@ -70,6 +77,10 @@ HELP: dict[str, tuple[str, str]] = {
     "shuffle_captions": ("Shuffle the tags each time, so that no order is learned.", "每次打乱标签顺序。"),
     "keep_tokens": ("How many tags at the front stay in place: 1 for the trigger word.", "开头固定不动的标签数：触发词用 1。"),
     "caption_dropout": ("Share of pictures shown without a caption.", "不带标签训练的图片比例。"),
+    "tag_dropout": (
+        "Share of the tags behind the kept ones left out each time; helps the trigger word to work alone.",
+        "每次随机省略的标签比例（固定标签除外）；有助于触发词单独生效。",
+    ),
     "epochs": ("How often the whole dataset is gone through.", "整个数据集训练的轮数。"),
     "max_steps": ("Stop after this many steps; 0 goes by epochs.", "训练步数上限；0 表示按轮数。"),
     "save_every_epochs": ("Save a LoRA every so many epochs.", "每隔几轮保存一次。"),
@@ -93,6 +104,36 @@ HELP: dict[str, tuple[str, str]] = {
     "network_alpha": ("Scales the LoRA by alpha / dim; half of dim is usual.", "按 alpha/dim 缩放；通常为 dim 的一半。"),
     "min_snr_gamma": ("Evens out easy and hard noise levels; 5 is usual, 0 is off.", "平衡不同噪声级别；常用 5，0 为关闭。"),
     "noise_offset": ("Helps very dark and very bright pictures; 0.05 is plenty.", "改善极暗与极亮画面；0.05 足够。"),
+    "debiased_estimation": (
+        "Another way to even out noise levels; try it instead of min-SNR, not with it.",
+        "另一种平衡噪声级别的方法；与 min-SNR 二选一。",
+    ),
+    "scale_v_pred_loss": (
+        "For v-prediction bases: weigh the loss as epsilon training does. Turn it on for NoobAI v-pred.",
+        "用于 v 预测底模：使损失权重与 epsilon 一致。NoobAI v-pred 请开启。",
+    ),
+    "zero_terminal_snr": (
+        "For bases made with it (NoobAI v-pred): the last noise level hides the picture wholly. Leave off for others.",
+        "用于以此训练的底模（NoobAI v-pred）：最后一级噪声完全遮住图像。其他底模请关闭。",
+    ),
+    "loss_type": (
+        "How errors are counted; huber and smooth_l1 forgive outliers such as watermarks or a few bad pictures.",
+        "误差的计算方式；huber 与 smooth_l1 对水印、个别坏图等离群值更宽容。",
+    ),
+    "huber_schedule": (
+        "Where huber and smooth_l1 turn forgiving: by noise level (snr), exponential or constant.",
+        "huber 与 smooth_l1 变宽容的位置：按噪声级别（snr）、指数或固定。",
+    ),
+    "huber_c": ("How forgiving huber and smooth_l1 are: smaller forgives more.", "huber 与 smooth_l1 的宽容程度：越小越宽容。"),
+    "multires_noise_iterations": (
+        "Adds coarse noise so that brightness and large shapes are learned; 6 is usual with SDXL, 0 is off.",
+        "加入粗粒度噪声以学习明暗与大形状；SDXL 常用 6，0 为关闭。",
+    ),
+    "multires_noise_discount": ("How fast the coarse noise fades from level to level; 0.3 is usual.", "粗粒度噪声逐级减弱的比例；常用 0.3。"),
+    "ip_noise_gamma": (
+        "Disturbs what the model sees a little, against overfitting; 0.05 is usual, 0 is off.",
+        "轻微扰动模型输入以抑制过拟合；常用 0.05，0 为关闭。",
+    ),
     "prior_weight": (
         "Keeps the base model as it was when the trigger word is absent; stops traits from leaking.",
         "没有触发词时保持底模原样，防止特征外泄。",

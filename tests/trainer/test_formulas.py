@@ -35,6 +35,56 @@ def test_min_snr_weights(prediction: str) -> None:
     assert torch.equal(noise.min_snr_weights(alphas, 0.0, prediction), torch.ones(1000))
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_debiased_and_scaled_weights(prediction: str) -> None:
+    alphas = noise.alphas_cumprod()
+    both = noise.loss_weights(alphas, prediction, min_snr_gamma=5.0, debiased=True, scale_v=True)
+    for t in (0, 3, 200, 640, 999):
+        ratio = float(alphas[t]) / (1 - float(alphas[t]))
+        if prediction == "epsilon":
+            expected = min(ratio, 5) / ratio * min(ratio, 1000) ** -0.5
+        else:
+            expected = min(ratio, 5) / (ratio + 1) * ratio / (ratio + 1) / (min(ratio, 1000) + 1)
+        assert math.isclose(float(both[t]), expected, rel_tol=1e-3)
+    ended = noise.loss_weights(noise.zero_terminal_snr(alphas), prediction, min_snr_gamma=5.0, debiased=True)
+    assert torch.isfinite(ended).all()
+
+
+def test_huber_losses() -> None:
+    alphas = noise.alphas_cumprod()
+    for schedule, formula in (
+        ("constant", lambda t: 0.1),
+        ("exponential", lambda t: math.exp(math.log(0.1) / 1000 * t)),
+        ("snr", lambda t: 0.9 / (1 + math.sqrt((1 - float(alphas[t])) / float(alphas[t]))) ** 2 + 0.1),
+    ):
+        widths = noise.huber_width(alphas, schedule, 0.1)
+        for t in (0, 500, 999):
+            assert math.isclose(float(widths[t]), formula(t), rel_tol=1e-4), (schedule, t)
+    d = torch.tensor([[[[0.0, 0.05, -3.0]]]])
+    c = 0.25
+    for kind, factor in (("huber", 2 * c), ("smooth_l1", 2.0)):
+        got = noise.elementwise_loss(d, torch.zeros_like(d), kind, torch.tensor([c])).flatten().tolist()
+        assert np.allclose(got, [factor * (math.sqrt(x * x + c * c) - c) for x in (0.0, 0.05, -3.0)], atol=1e-6)
+    assert np.allclose(noise.elementwise_loss(d, torch.zeros_like(d), "l2", None).flatten().tolist(), [0, 0.0025, 9.0])
+
+
+def test_pyramid_noise_adds_coarse_noise_and_keeps_the_spread() -> None:
+    plain = torch.randn(2, 4, 64, 48, generator=torch.Generator().manual_seed(1))
+    made = noise.pyramid_noise(plain, 6, 0.9, torch.Generator().manual_seed(2))
+    again = noise.pyramid_noise(plain, 6, 0.9, torch.Generator().manual_seed(2))
+    assert torch.equal(made, again) and math.isclose(float(made.std()), 1.0, rel_tol=1e-5)
+
+    def coarse(x: torch.Tensor) -> float:
+        return float(torch.nn.functional.avg_pool2d(x, 8).std())
+
+    assert coarse(made) > 2 * coarse(plain)
+    one = noise.pyramid_noise(plain, 1, 0.5, torch.Generator().manual_seed(3))  # its only level is as fine as the noise itself
+    generator = torch.Generator().manual_seed(3)
+    torch.rand((), generator=generator)
+    total = plain + torch.randn(plain.shape, generator=generator)
+    assert torch.allclose(one, total / total.std(), atol=1e-6)
+
+
 def test_v_target_and_noise_give_back_the_picture() -> None:
     x, e = torch.randn(3, 4, 2, 2), torch.randn(3, 4, 2, 2)
     a = torch.tensor([0.99, 0.5, 0.01])
