@@ -8,56 +8,22 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from .pins import installed_version, satisfies, wanted_versions
+
 HERE = Path(__file__).resolve().parent.parent
-PINS = HERE / "requirements" / "stack.txt"
 GB = 2**30
 LITTLE_DISK = 5 * GB
 LITTLE_VRAM = 4 * GB
 SET_UP = "python launch.py setup"
 
 Problem = dict[str, str]
-
-
-def wanted_versions(path: Path = PINS) -> dict[str, str]:
-    """{package: "==1.2.3" or ">=1,<2"} of the pinned stack; empty when the list is not there."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    found = (re.match(r"\s*([A-Za-z0-9_.-]+)\s*([^#]*)", line) for line in lines if not line.lstrip().startswith("#"))
-    return {m.group(1): m.group(2).replace(" ", "").strip() for m in found if m}
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", re.split(r"[+-]|rc|[ab]\d|\.dev|\.post", version)[0]))
-
-
-def satisfies(version: str, wanted: str) -> bool:
-    """Whether a version meets a pin made of ==, >= and <; release numbers only."""
-    for condition in filter(None, wanted.split(",")):
-        operator, number = re.match(r"(==|>=|<=|<|>)?(.*)", condition).groups()  # type: ignore[union-attr]
-        here, there = _numbers(version), _numbers(number)
-        length = max(len(here), len(there))
-        a, b = here + (0,) * (length - len(here)), there + (0,) * (length - len(there))
-        if not {"==": a == b, ">=": a >= b, "<=": a <= b, "<": a < b, ">": a > b, None: a == b}[operator]:
-            return False
-    return True
-
-
-def installed_version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def python_facts() -> tuple[dict[str, Any], list[Problem]]:

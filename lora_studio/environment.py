@@ -9,22 +9,72 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from . import overlay as overlays
+from .progress import Progress, silent
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+# An embedded Python (python3xx._pth beside it) does not look at PYTHONPATH.
+BOOT = "import os, runpy, sys; sys.path[:0] = os.environ['PYTHONPATH'].split(os.pathsep); runpy.run_module(sys.argv.pop(1), None, '__main__', True)"
 
 
 @dataclass(frozen=True)
 class Environment:
-    """How to start one of our own processes. ``overlay``: a folder of packages that come before the interpreter's own."""
+    """How to start one of our own processes.
+
+    ``packages``: the folder that keeps overlays (see overlay.py) for the interpreter we run in; None: ``python`` has everything itself.
+    """
 
     python: str = field(default_factory=lambda: sys.executable)
-    overlay: Path | None = None
+    packages: Path | None = None
+
+    @property
+    def overlay(self) -> Path | None:
+        """The overlay that children see, once it is complete."""
+        found = overlays.folder(self.packages) if self.packages is not None else None
+        return found if found is not None and overlays.is_complete(found) else None
 
     def variables(self) -> dict[str, str]:
         """The environment variables of a child process."""
-        paths = [str(PACKAGE_ROOT), str(self.overlay) if self.overlay else "", os.environ.get("PYTHONPATH", "")]
-        return {**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(p for p in paths if p)}
+        overlay = self.overlay
+        paths = [str(overlay) if overlay else "", str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]
+        return {
+            **os.environ,
+            "PYTHONUTF8": "1",
+            "PYTHONUNBUFFERED": "1",
+            # The folder a WebUI is started in is full of modules of its own.
+            "PYTHONSAFEPATH": "1",
+            "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+        }
+
+    def module(self, name: str, *arguments: str) -> list[str]:
+        """``python -m NAME ARGUMENTS`` in this environment."""
+        if self.python == sys.executable and sys.flags.ignore_environment:
+            return [self.python, "-X", "utf8", "-u", "-c", BOOT, name, *arguments]
+        return [self.python, "-m", name, *arguments]
 
     def command(self, *arguments: str) -> list[str]:
         """``python -m lora_studio ARGUMENTS`` in this environment."""
-        return [self.python, "-m", "lora_studio", *arguments]
+        return self.module("lora_studio", *arguments)
+
+    def missing(self) -> list[str]:
+        """The packages that are not there yet in a version that fits; a look at facts on disk, no imports."""
+        return [] if self.packages is None else overlays.missing(overlays.folder(self.packages))
+
+    def state(self) -> dict[str, Any]:
+        """For the page: whether training and tagging can begin, what is missing, how much there is to fetch (bytes, about)."""
+        lacking = self.missing()
+        return {"ready": not lacking, "missing": lacking, "size_hint": overlays.size_hint(overlays.Facts.read()) if lacking else 0}
+
+    def install(self, progress: Progress = silent) -> dict[str, Any]:
+        """Make the overlay; what is there already is left as it is. Stopped or broken off, it goes on where it was.
+
+        Raises:
+            UserError: saying what is missing and what to do.
+        """
+        if self.packages is None:
+            return {"installed": []}
+        from .overlay_install import install
+
+        return install(self.packages, progress)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from ..environment import Environment
 from ..progress import Progress
 
 
@@ -64,6 +65,16 @@ class DrawRequest:
     sampler: str = ""
 
 
+DEFAULT_SETTINGS: dict[str, Any] = {"default_base": "", "release_model": False, "preferred_weight": 0.8}
+
+
+def memory_message(before: Vram, after: Vram) -> str:
+    """What a release did, in a person's words."""
+    if before.free is None or after.free is None:
+        return "The checkpoint is out of memory. There is no graphics card here that could be asked how much that freed."
+    return f"Free graphics memory: {before.free / 2**30:.1f} GB before, {after.free / 2**30:.1f} GB now."
+
+
 class Host(Protocol):
     """One per process."""
 
@@ -82,7 +93,18 @@ class Host(Protocol):
     def has_txt2img(self) -> bool:
         """Whether the page has a txt2img tab that text can be sent to, and `draw` works in this process."""
 
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Where the host looks for checkpoints, and where new ones go."""
+
+    @property
+    def environment(self) -> Environment:
+        """How child processes are started."""
+
     def checkpoints(self) -> Sequence[Checkpoint]: ...
+
+    def refresh_checkpoints(self) -> None:
+        """Have the host look at its folder again, after a file arrived there."""
 
     def locale(self) -> str:
         """The language the person chose in the host, as ``en``, ``zh_CN`` …; "" when they did not."""
@@ -91,7 +113,7 @@ class Host(Protocol):
         """Whether people may type paths of this machine into the page."""
 
     def settings(self) -> dict[str, Any]:
-        """Machine-level settings (Settings → Lora Studio)."""
+        """Machine-level settings (Settings → Lora Studio): the keys of DEFAULT_SETTINGS."""
 
     def vram(self) -> Vram: ...
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +11,14 @@ from typing import Any
 
 from PIL import Image
 
+from ..environment import Environment
 from ..errors import UserError
 from ..progress import Progress
-from .base import Checkpoint, DrawRequest, Vram, VramChange
+from .base import DEFAULT_SETTINGS, Checkpoint, DrawRequest, Vram, VramChange
+from .families import family
 
 SUFFIXES = (".safetensors", ".ckpt")
+NOT_BASES = (".vae.safetensors", ".vae.ckpt")
 
 
 @dataclass
@@ -25,6 +30,7 @@ class Standalone:
     lora_folder: Path | None = None
     language: str = ""
     only_local: bool = True
+    environment: Environment = field(default_factory=Environment)
 
     name = "standalone"
     has_txt2img = False
@@ -42,9 +48,13 @@ class Standalone:
 
         folder = self.checkpoints_dir
         found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()) if folder.is_dir() else []
-        own = [Checkpoint(str(p.relative_to(folder).as_posix()), p, size=p.stat().st_size) for p in found]
+        bases = [p for p in found if not p.name.lower().endswith(NOT_BASES)]
         demo = checkpoint_path()
-        return [*own, Checkpoint("demo", demo, "sd1", demo.stat().st_size)]
+        own = [Checkpoint(p.relative_to(folder).as_posix(), p, family(p), p.stat().st_size) for p in bases]
+        return [*own, Checkpoint("demo", demo, family(demo), demo.stat().st_size)]
+
+    def refresh_checkpoints(self) -> None:
+        """Nothing is remembered: each list is read from the folder."""
 
     def locale(self) -> str:
         return self.language
@@ -53,19 +63,31 @@ class Standalone:
         return self.only_local
 
     def settings(self) -> dict[str, Any]:
-        return {}
+        return dict(DEFAULT_SETTINGS)
 
     def vram(self) -> Vram:
-        return Vram()
+        """Of the card with the most free memory, as its driver says: this process loads no torch."""
+        tool = shutil.which("nvidia-smi")
+        if tool is None:
+            return Vram()
+        command = [tool, "--query-gpu=memory.free,memory.total", "--format=csv,noheader,nounits"]
+        try:
+            lines = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip().splitlines()
+            free, total = max(tuple(int(part) for part in line.split(",")) for line in lines)
+        except (OSError, subprocess.SubprocessError, ValueError):
+            return Vram()
+        return Vram(free * 2**20, total * 2**20)
 
     def release_model(self) -> VramChange:
-        return VramChange(self.vram(), self.vram(), "Nothing else holds a model here.")
+        now = self.vram()
+        return VramChange(now, now, "Nothing else holds a model here.")
 
     def restore_model(self) -> VramChange:
-        return VramChange(self.vram(), self.vram())
+        now = self.vram()
+        return VramChange(now, now, "Nothing was released.")
 
     def refresh_loras(self) -> None:
-        return None
+        """Nobody here keeps a list."""
 
     def draw(self, request: DrawRequest, progress: Progress) -> list[Image.Image]:
         raise UserError("There is no txt2img on this page.", "The grid is drawn by the trainer's own sampler instead.")

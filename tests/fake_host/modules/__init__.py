@@ -1,0 +1,1 @@
+"""What Lora Studio calls of the WebUI, without the WebUI."""

@@ -1,0 +1,5 @@
+"""One generation at a time."""
+
+from modules import fifo_lock
+
+queue_lock = fifo_lock.FIFOLock()
