@@ -137,7 +137,12 @@
     function look() {
         const host = typeof gradioApp === "function" ? gradioApp() : document;
         const root = host.querySelector("#lora_studio");
-        if (root && root !== mounted) { mounted = root; sight(root); mount(root); }
+        if (!root || root === mounted) return;
+        // gradio lays out what an HTML component holds like an article, down to every button and table cell: ours is none.
+        for (let node = root.parentElement; node; node = node.parentElement) node.classList.remove("prose", "gradio-style");
+        mounted = root;
+        sight(root);
+        mount(root);
     }
     document.addEventListener("keydown", (e) => Studio.onKey(e));
     new MutationObserver(Studio.debounce(look, 60)).observe(document, {childList: true, subtree: true});
