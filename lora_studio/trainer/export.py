@@ -29,11 +29,11 @@ ARCHITECTURES = {
 RUN_KEY = "ss_session_id"
 
 
-def lora_tensors(layers: Sequence[Any], alpha: float, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def lora_tensors(layers: Sequence[Any], dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """Three tensors a module: `<name>.alpha` (0-d), `.lora_down.weight`, `.lora_up.weight`."""
     tensors: dict[str, torch.Tensor] = {}
     for layer in layers:
-        tensors[f"{layer.name}.alpha"] = torch.tensor(alpha, dtype=dtype)
+        tensors[f"{layer.name}.alpha"] = torch.tensor(layer.alpha, dtype=dtype)
         tensors[f"{layer.name}.lora_down.weight"] = layer.down.detach().to("cpu", dtype).contiguous()
         tensors[f"{layer.name}.lora_up.weight"] = layer.up.detach().to("cpu", dtype).contiguous()
     return tensors

@@ -23,7 +23,7 @@ from lora_studio.trainer.board import Board
 from lora_studio.trainer.data import LatentCache, batches_of_epoch, build_dataset, draw_batch
 from lora_studio.trainer.lr import lr_at, warmup_steps
 from lora_studio.trainer.models import load_base
-from lora_studio.trainer.network import attach
+from lora_studio.trainer.network import LoraShape, attach
 from lora_studio.trainer.objective import Objective
 from lora_studio.trainer.optimizer import Optimizer
 from lora_studio.trainer.runtime import Runtime, prepare
@@ -132,8 +132,7 @@ class TrainingRun:
             raise UserError("Both learning rates are 0: nothing would be trained.", "Set unet_lr or text_lr.")
         self.network = attach(
             self.model,
-            config.network_dim,
-            config.network_alpha,
+            LoraShape.of(config),
             seed_of(config.seed, "network"),
             unet=config.unet_lr > 0,
             text=config.text_lr > 0,
@@ -349,7 +348,7 @@ class TrainingRun:
             base_hashes=self._hashes,
         )
         facts = metadata.file_metadata(common, stem=stem, step=self.position.step, epoch=epoch, finished=time.time())
-        tensors = export.lora_tensors(self.network.layers, self.network.alpha, export.DTYPES[config.save_precision])
+        tensors = export.lora_tensors(self.network.layers, export.DTYPES[config.save_precision])
         if not all(torch.isfinite(t).all() for t in tensors.values()):
             raise UserError(
                 f"The LoRA holds numbers that {config.save_precision} cannot: it was not written.",

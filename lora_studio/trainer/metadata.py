@@ -132,6 +132,8 @@ def run_metadata(
         "bucket_info": json.dumps(facts["buckets"]),
         "sd_model_name": Path(config.base).name,
     }
+    if config.conv_dim:
+        values["network_args"] = json.dumps({"conv_dim": str(config.conv_dim), "conv_alpha": str(config.conv_alpha)})
     if base_hashes[1]:
         values["sd_model_hash"], values["new_sd_model_hash"] = base_hashes
     if config.vae:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,26 +19,51 @@ from torch import nn
 from lora_studio.errors import UserError
 from lora_studio.trainer import ldm_keys
 from lora_studio.trainer.models import BaseModel, open_checkpoint
+from lora_studio.training.config import TrainingConfig
 
 ADAPTER = "default"
 
 
-def unet_targets(unet: nn.Module) -> list[str]:
-    """Paths of every linear layer and 1x1 convolution inside the transformers: kohya's choice (192 in SD1, 722 in SDXL)."""
-    return _inside(unet, {"Transformer2DModel"})
+@dataclass(frozen=True)
+class LoraShape:
+    """Rank and alpha; ``conv_dim`` above 0 adapts the UNet's residual blocks and samplers too (LoCon), its 3x3 convolutions at that rank."""
+
+    dim: int
+    alpha: float
+    conv_dim: int = 0
+    conv_alpha: float = 1.0
+
+    @classmethod
+    def of(cls, config: TrainingConfig) -> LoraShape:
+        return cls(config.network_dim, config.network_alpha, config.conv_dim, config.conv_alpha)
+
+    def at(self, module: nn.Module) -> tuple[int, float]:
+        """Rank and alpha of one layer."""
+        return (self.dim, self.alpha) if _is_plain(module) else (self.conv_dim, self.conv_alpha)
+
+
+def unet_targets(unet: nn.Module, convolutions: bool = False) -> list[str]:
+    """Paths of every linear layer and 1x1 convolution inside the transformers: kohya's choice (192 in SD1, 722 in SDXL).
+
+    convolutions: those of residual blocks and samplers too, 3x3 included (278 and 788).
+    """
+    plain = _inside(unet, {"Transformer2DModel"}, _is_plain)
+    if not convolutions:
+        return plain
+    return plain + _inside(unet, {"ResnetBlock2D", "Downsample2D", "Upsample2D"}, lambda m: isinstance(m, (nn.Linear, nn.Conv2d)))
 
 
 def text_targets(encoder: nn.Module) -> list[str]:
     """Paths of the linear layers of attention and MLP (72 in CLIP-L, 192 in OpenCLIP bigG)."""
-    return _inside(encoder, {"CLIPAttention", "CLIPSdpaAttention", "CLIPFlashAttention2", "CLIPMLP"})
+    return _inside(encoder, {"CLIPAttention", "CLIPSdpaAttention", "CLIPFlashAttention2", "CLIPMLP"}, _is_plain)
 
 
-def _inside(model: nn.Module, parents: set[str]) -> list[str]:
+def _inside(model: nn.Module, parents: set[str], wanted: Callable[[nn.Module], bool]) -> list[str]:
     paths: dict[str, None] = {}
     for parent, module in model.named_modules():
         if type(module).__name__ in parents:
             for name, child in module.named_modules():
-                if _is_plain(child):
+                if wanted(child):
                     paths[f"{parent}.{name}"] = None
     return list(paths)
 
@@ -63,6 +89,7 @@ class Layer:
     name: str
     part: str  # "unet" or "text"
     module: Any
+    alpha: float
 
     @property
     def down(self) -> nn.Parameter:
@@ -80,10 +107,8 @@ class Network:
     optimizer and the saved state handle one tensor instead of hundreds.
     """
 
-    def __init__(self, layers: list[Layer], dim: int, alpha: float) -> None:
+    def __init__(self, layers: list[Layer]) -> None:
         self.layers = layers
-        self.dim = dim
-        self.alpha = alpha
         self.flat: dict[str, nn.Parameter] = {}
         for part in ("unet", "text"):
             parameters = [p for layer in layers if layer.part == part for p in (layer.down, layer.up)]
@@ -125,20 +150,20 @@ def _flatten(parameters: list[nn.Parameter]) -> nn.Parameter:
     return flat
 
 
-def attach(model: BaseModel, dim: int, alpha: float, seed: int, *, unet: bool = True, text: bool = True) -> Network:
+def attach(model: BaseModel, shape: LoraShape, seed: int, *, unet: bool = True, text: bool = True) -> Network:
     """Put a fresh LoRA into the model: down kaiming-uniform from `seed`, up zero (kohya's and peft's start)."""
     layers: list[Layer] = []
     if unet:
-        paths = unet_targets(model.unet)
-        _inject(model.unet, paths, dim, alpha)
+        paths = unet_targets(model.unet, shape.conv_dim > 0)
+        alphas = _inject(model.unet, paths, shape)
         layers += [
-            Layer(unet_name(p, model.family, model.unet.config), "unet", model.unet.get_submodule(p)) for p in paths
+            Layer(unet_name(p, model.family, model.unet.config), "unet", model.unet.get_submodule(p), alphas[p]) for p in paths
         ]
     if text:
         for index, encoder in enumerate(model.text_encoders):
             paths = text_targets(encoder)
-            _inject(encoder, paths, dim, alpha)
-            layers += [Layer(text_name(p, model.family, index), "text", encoder.get_submodule(p)) for p in paths]
+            alphas = _inject(encoder, paths, shape)
+            layers += [Layer(text_name(p, model.family, index), "text", encoder.get_submodule(p), alphas[p]) for p in paths]
     generator = torch.Generator("cpu").manual_seed(seed)
     with torch.no_grad():
         for layer in layers:
@@ -150,12 +175,24 @@ def attach(model: BaseModel, dim: int, alpha: float, seed: int, *, unet: bool = 
             layer.up.data = torch.zeros_like(layer.up, dtype=torch.float32)
             if _adds_up_cheaply(layer):
                 layer.module.forward = types.MethodType(_summed_forward, layer.module)
-    return Network(layers, dim, alpha)
+    return Network(layers)
 
 
-def _inject(module: nn.Module, paths: list[str], dim: int, alpha: float) -> None:
-    config = LoraConfig(r=dim, lora_alpha=alpha, target_modules=paths, init_lora_weights=True)
+def _inject(module: nn.Module, paths: list[str], shape: LoraShape) -> dict[str, float]:
+    """Adapt the layers at these paths; returns each one's alpha."""
+    sizes = {path: shape.at(module.get_submodule(path)) for path in paths}
+    special = {path: size for path, size in sizes.items() if size != (shape.dim, shape.alpha)}
+    config = LoraConfig(
+        r=shape.dim,
+        lora_alpha=shape.alpha,
+        target_modules=paths,
+        init_lora_weights=True,
+        # peft reads the keys as patterns that end a path
+        rank_pattern={"^" + re.escape(path): rank for path, (rank, _) in special.items()},
+        alpha_pattern={"^" + re.escape(path): alpha for path, (_, alpha) in special.items()},
+    )
     inject_adapter_in_model(config, module, adapter_name=ADAPTER)
+    return {path: alpha for path, (_, alpha) in sizes.items()}
 
 
 def _adds_up_cheaply(layer: Layer) -> bool:
@@ -179,7 +216,7 @@ def _summed_forward(self: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Ten
     weight = torch.addmm(base.weight.flatten(1), up.flatten(1), down.flatten(1), alpha=self.scaling[ADAPTER])
     if base.weight.ndim == 2:
         return F.linear(x, weight, base.bias)
-    return F.conv2d(x, weight.view(base.weight.shape), base.bias)
+    return F.conv2d(x, weight.view(base.weight.shape), base.bias, base.stride, base.padding)
 
 
 @dataclass(frozen=True)

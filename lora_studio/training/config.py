@@ -73,6 +73,8 @@ class TrainingConfig:
     warmup: float = 0.05
     network_dim: int = 16
     network_alpha: float = 8.0
+    conv_dim: int = 0
+    conv_alpha: float = 1.0
     min_snr_gamma: float = 5.0
     debiased_estimation: bool = False
     scale_v_pred_loss: bool = False

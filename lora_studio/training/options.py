@@ -40,6 +40,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "warmup": (0, 1_000_000),
     "network_dim": (1, 1024),
     "network_alpha": (0.0001, 1024),
+    "conv_dim": (0, 1024),
+    "conv_alpha": (0.0001, 1024),
     "min_snr_gamma": (0, 1000),
     "huber_c": (0.0001, 1),
     "noise_offset": (0, 1),
@@ -102,6 +104,11 @@ HELP: dict[str, tuple[str, str]] = {
     "warmup": ("Start slowly: a share of all steps below 1, else a number of steps.", "预热：小于 1 为比例，否则为步数。"),
     "network_dim": ("Rank: how much the LoRA can hold. 8 to 32 is plenty for a character.", "秩：LoRA 的容量。角色 8 到 32 足够。"),
     "network_alpha": ("Scales the LoRA by alpha / dim; half of dim is usual.", "按 alpha/dim 缩放；通常为 dim 的一半。"),
+    "conv_dim": (
+        "Rank of the convolutions (LoCon): learns texture and line better, for styles; 8 is usual, 0 leaves them out.",
+        "卷积层的秩（LoCon）：更能学到质感与线条，适合画风；常用 8，0 为不训练卷积。",
+    ),
+    "conv_alpha": ("Scales the convolutions' part by alpha / rank; half of conv_dim is usual.", "按 alpha/秩 缩放卷积部分；通常为 conv_dim 的一半。"),
     "min_snr_gamma": ("Evens out easy and hard noise levels; 5 is usual, 0 is off.", "平衡不同噪声级别；常用 5，0 为关闭。"),
     "noise_offset": ("Helps very dark and very bright pictures; 0.05 is plenty.", "改善极暗与极亮画面；0.05 足够。"),
     "debiased_estimation": (

@@ -11,7 +11,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from lora_studio.trainer import export, noise
 from lora_studio.trainer.models import BaseModel, bundled_config
-from lora_studio.trainer.network import attach
+from lora_studio.trainer.network import LoraShape, attach
 
 pytestmark = pytest.mark.torch
 
@@ -32,8 +32,8 @@ def full_size(family: str) -> BaseModel:
     )
 
 
-def names_by_prefix(family: str) -> dict[str, set[str]]:
-    network = attach(full_size(family), 1, 1.0, 0)
+def names_by_prefix(family: str, conv_dim: int = 0) -> dict[str, set[str]]:
+    network = attach(full_size(family), LoraShape(1, 1.0, conv_dim), 0)
     found: dict[str, set[str]] = {}
     for layer in network.layers:
         prefix = next(p for p in ("lora_unet_", "lora_te1_", "lora_te2_", "lora_te_") if layer.name.startswith(p))
@@ -61,6 +61,26 @@ def test_sdxl_has_722_72_and_192_modules_with_original_names() -> None:
     assert "lora_te2_text_model_encoder_layers_31_self_attn_q_proj" in names["lora_te2_"]
 
 
+def test_locon_adds_residual_blocks_and_samplers() -> None:
+    sd1, sdxl = names_by_prefix("sd1", 2)["lora_unet_"], names_by_prefix("sdxl", 2)["lora_unet_"]
+    assert (len(sd1), len(sdxl)) == (278, 788)
+    head = "lora_unet_down_blocks_0_"
+    assert {head + n for n in ("resnets_0_conv1", "resnets_0_conv2", "resnets_0_time_emb_proj", "downsamplers_0_conv")} <= sd1
+    assert "lora_unet_up_blocks_0_upsamplers_0_conv" in sd1 and "lora_unet_down_blocks_1_resnets_0_conv_shortcut" in sd1
+    for name in ("input_blocks_1_0_in_layers_2", "input_blocks_1_0_emb_layers_1", "input_blocks_1_0_out_layers_3", "input_blocks_3_0_op",
+                 "input_blocks_4_0_skip_connection", "output_blocks_2_2_conv"):  # fmt: skip
+        assert f"lora_unet_{name}" in sdxl
+
+
+def test_only_3x3_convolutions_take_the_convolutions_rank() -> None:
+    layers = {layer.name: layer for layer in attach(full_size("sd1"), LoraShape(8, 4.0, 2, 1.0), 0).layers}
+    block = "lora_unet_down_blocks_1_resnets_0_"
+    conv, shortcut, time = layers[block + "conv1"], layers[block + "conv_shortcut"], layers[block + "time_emb_proj"]
+    assert conv.down.shape == (2, 320, 3, 3) and conv.up.shape == (640, 2, 1, 1) and conv.alpha == 1.0
+    assert shortcut.down.shape == (8, 320, 1, 1) and time.down.shape == (8, 1280) and {shortcut.alpha, time.alpha} == {4.0}
+    assert conv.module.scaling["default"] == 0.5 and time.module.scaling["default"] == 0.5
+
+
 def test_sd2_trains_the_23_layers_it_uses() -> None:
     names = names_by_prefix("sd2")
     assert {k: len(v) for k, v in names.items()} == {"lora_unet_": 192, "lora_te_": 138}
@@ -77,13 +97,14 @@ def test_sdxl_upsampler_is_where_the_original_has_it() -> None:
 
 def test_shapes_and_alpha_in_the_file() -> None:
     model = full_size("sd1")
-    network = attach(model, 4, 2.0, 0)
+    network = attach(model, LoraShape(4, 2.0), 0)
 
     class OnCpu:
         def __init__(self, layer: object) -> None:
-            self.name, self.down, self.up = layer.name, torch.zeros(layer.down.shape), torch.zeros(layer.up.shape)
+            self.name, self.alpha = layer.name, layer.alpha
+            self.down, self.up = torch.zeros(layer.down.shape), torch.zeros(layer.up.shape)
 
-    tensors = export.lora_tensors([OnCpu(layer) for layer in network.layers], network.alpha, torch.float16)
+    tensors = export.lora_tensors([OnCpu(layer) for layer in network.layers], torch.float16)
     assert len(tensors) == 3 * 264
     query = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
     assert tensors[f"{query}.lora_down.weight"].shape == (4, 768) and tensors[f"{query}.lora_up.weight"].shape == (320, 4)

@@ -137,10 +137,11 @@ def test_merged_equals_the_trained_adapters_and_restores_exactly(tmp_path: Path,
         assert torch.equal(answer(trainer.model), plain)
 
 
-def test_summed_layers_equal_pefts_own_forward(full_checkpoint: Path) -> None:
+@pytest.mark.parametrize("conv_dim", [0, 6])
+def test_summed_layers_equal_pefts_own_forward(full_checkpoint: Path, conv_dim: int) -> None:
     torch.manual_seed(0)
     model = load_base(full_checkpoint)
-    net = network.attach(model, 4, 2.0, 0)
+    net = network.attach(model, network.LoraShape(4, 2.0, conv_dim, 3.0), 0)
     for layer in net.layers:
         layer.up.data.normal_(std=0.1)
     summed = [layer.module for layer in net.layers if "forward" in vars(layer.module)]
@@ -186,6 +187,7 @@ def test_diffusers_reads_the_file_with_the_same_result(tmp_path: Path, full_chec
         {"unet_lr": 0, "clip_skip": 2},
         {"precision": "bf16", "save_precision": "bf16", "prior_weight": 1.0},
         {"prediction": "v_prediction", "gradient_accumulation": 2, "cache_latents": False},
+        {"conv_dim": 2, "conv_alpha": 1.0, "loss_type": "huber", "multires_noise_iterations": 4, "ip_noise_gamma": 0.05, "tag_dropout": 0.5},
         {"max_steps": 2, "max_tokens": 75, "scheduler": "cosine_with_restarts", "warmup": 1},
     ],
 )
