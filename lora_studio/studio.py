@@ -95,6 +95,28 @@ class Studio:
         self._remember(project, "tag", options.to_dict())
         return report
 
+    def tagger_models(self) -> list[dict[str, Any]]:
+        """Every tagger that can be chosen: the catalogue with what is here of it, the demo, and the user's own."""
+        from .tagging.taggers import list_taggers
+
+        return [entry.to_dict() for entry in list_taggers(self.projects_dir)]
+
+    def tag_counts(self, project: Project) -> list[list[Any]]:
+        """[tag, captions with it, group of traits or "", "trait", "state" or ""] for the present captions, the most frequent first."""
+        from .tagging.vocabulary import kind_of, tag_counts
+
+        return [[tag, n, *kind_of(tag)] for tag, n in tag_counts(project.dataset_dir).items()]
+
+    def vocabulary(self, project: Project, text: str, limit: int = 20) -> list[dict[str, Any]]:
+        """Tags that fit what was typed, from the dataset and the lists of the taggers on this machine."""
+        from .tagging.taggers import label_files
+        from .tagging.vocabulary import suggest, tag_counts
+
+        spelling = project.settings.get("tag", {})
+        underscores, escape = (isinstance(spelling, dict) and spelling.get(name) is True for name in ("underscores", "escape"))
+        here = tag_counts(project.dataset_dir, soon=True)
+        return [s.to_dict() for s in suggest(text, here, label_files(self.projects_dir), limit, underscores, escape)]
+
     def edit(self, project: Project, options: EditOptions) -> EditReport:
         """Change all captions at once; the trigger word and the removed traits become the project's."""
         from .editing import classify, edit_dataset

@@ -20,38 +20,36 @@ class Model:
     """A published tagger. repo: its Hugging Face name. generation 1 to 3.
 
     general_threshold: where precision equals recall on the model's own test (0.35 by convention for the first generation).
+    megabytes: about how large the download is. about: what to choose it for.
     """
 
     name: str
     repo: str
     generation: int
     general_threshold: float
+    megabytes: int = 0
+    about: str = ""
     character_threshold: float = 0.85
     files: tuple[str, ...] = (MODEL_FILE, LABELS_FILE)
 
 
-def _models() -> dict[str, Model]:
-    table: dict[int, dict[str, float]] = {
-        1: {"wd-v1-4-vit-tagger": 0.35, "wd-v1-4-convnext-tagger": 0.35},
-        2: {
-            "wd-v1-4-vit-tagger-v2": 0.3537,
-            "wd-v1-4-convnext-tagger-v2": 0.3685,
-            "wd-v1-4-convnextv2-tagger-v2": 0.371,
-            "wd-v1-4-swinv2-tagger-v2": 0.3771,
-            "wd-v1-4-moat-tagger-v2": 0.3771,
-        },
-        3: {
-            "wd-vit-tagger-v3": 0.2614,
-            "wd-swinv2-tagger-v3": 0.2653,
-            "wd-convnext-tagger-v3": 0.2682,
-            "wd-vit-large-tagger-v3": 0.2606,
-            "wd-eva02-large-tagger-v3": 0.5296,
-        },
-    }
-    return {name: Model(name, f"{OWNER}/{name}", generation, value) for generation, row in table.items() for name, value in row.items()}
+_TABLE = (
+    (3, "wd-swinv2-tagger-v3", 0.2653, 470, "The best balance of speed and accuracy: the usual choice."),
+    (3, "wd-vit-tagger-v3", 0.2614, 380, "The fastest of the third generation."),
+    (3, "wd-convnext-tagger-v3", 0.2682, 400, "Between ViT and SwinV2."),
+    (3, "wd-vit-large-tagger-v3", 0.2606, 1260, "Larger and slower; finds a little more."),
+    (3, "wd-eva02-large-tagger-v3", 0.5296, 1260, "The most accurate and the slowest: for a graphics card."),
+    (2, "wd-v1-4-moat-tagger-v2", 0.3771, 330, "The most accurate of the second generation, which knows fewer tags."),
+    (2, "wd-v1-4-swinv2-tagger-v2", 0.3771, 450, "Second generation, nearly as accurate as MOAT."),
+    (2, "wd-v1-4-convnextv2-tagger-v2", 0.371, 390, "Second generation."),
+    (2, "wd-v1-4-convnext-tagger-v2", 0.3685, 390, "Second generation."),
+    (2, "wd-v1-4-vit-tagger-v2", 0.3537, 370, "The fastest of the second generation."),
+    (1, "wd-v1-4-convnext-tagger", 0.35, 390, "First generation: to repeat older work."),
+    (1, "wd-v1-4-vit-tagger", 0.35, 370, "First generation: to repeat older work."),
+)
 
 
-CATALOGUE: dict[str, Model] = _models()
+CATALOGUE: dict[str, Model] = {name: Model(name, f"{OWNER}/{name}", age, threshold, size, about) for age, name, threshold, size, about in _TABLE}
 """Every tagger of SmilingWolf's three generations by name."""
 
 

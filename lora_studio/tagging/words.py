@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 # Danbooru's emoticon tags with an underscore in them: a space would make another word of them.
 KAOMOJI = frozenset(
@@ -33,6 +34,7 @@ _KAOMOJI_SPACED = {face.replace("_", " "): face for face in KAOMOJI}
 _BRACKET = re.compile(r"(?<!\\)([()])")
 
 
+@lru_cache(maxsize=65536)
 def key(tag: str) -> str:
     r"""What two spellings of one tag have in common: ``Blue_Hair`` and ``blue hair``, ``saber \(fate\)`` and ``saber_(fate)``."""
     plain = " ".join(tag.replace("\\(", "(").replace("\\)", ")").replace("_", " ").split()).lower()
