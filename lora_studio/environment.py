@@ -38,6 +38,8 @@ class Environment:
     def variables(self) -> dict[str, str]:
         """The environment variables of a child process."""
         overlay = self.overlay
+        if overlay is not None:
+            overlays.used(overlay)
         paths = [str(overlay) if overlay else "", str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]
         return {
             **os.environ,

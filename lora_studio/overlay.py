@@ -10,36 +10,32 @@ touches files that a running child has open, and a half-made one is never mistak
 from __future__ import annotations
 
 import hashlib
-import json
-import platform
+import os
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from . import pins
 
 STAMP = "lora_studio_overlay.json"
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What of the host decides which packages fit: versions as installed ("" for none), the system's name."""
+class Facts(NamedTuple):
+    """What of the host decides which packages fit: versions as installed ("" for none), the system as sys.platform names it, Python's version."""
 
     torch: str
     cudnn: str = ""
-    system: str = ""
-    python: str = ""
+    system: str = "linux"
+    python: str = "3.10"
 
     @staticmethod
-    def read(paths: Sequence[str] | None = None) -> Facts:
-        """From the interpreter we run in; nothing is imported."""
-        return Facts(
-            pins.installed_version("torch", paths) or "",
-            pins.installed_version("nvidia-cudnn-cu12", paths) or "",
-            platform.system() or sys.platform,
-            f"{sys.version_info[0]}.{sys.version_info[1]}",
-        )
+    def read() -> Facts:
+        """Of the interpreter we run in; nothing is imported."""
+        have = pins.installed()
+        return Facts(have.get("torch", ""), have.get("nvidia-cudnn-cu12", ""), sys.platform, f"{sys.version_info[0]}.{sys.version_info[1]}")
 
 
 def requirements(facts: Facts, wanted: dict[str, str]) -> list[str]:
@@ -49,9 +45,9 @@ def requirements(facts: Facts, wanted: dict[str, str]) -> list[str]:
 
 def onnxruntime_flavour(facts: Facts) -> str:
     """DirectML on Windows; CUDA where torch brought CUDA 12 with cuDNN 9, which onnxruntime-gpu is built for; else the plain one."""
-    if facts.system == "Windows":
+    if facts.system == "win32":
         return "onnxruntime-directml"
-    if facts.system == "Linux" and facts.cudnn and pins.numbers(facts.cudnn)[0] >= 9:
+    if facts.system == "linux" and facts.cudnn and pins.numbers(facts.cudnn)[0] >= 9:
         return "onnxruntime-gpu"
     return "onnxruntime"
 
@@ -63,7 +59,7 @@ def constraints(facts: Facts) -> list[str]:
 
 def key(facts: Facts, pinned: str) -> str:
     """The folder's name; short, for Windows has little room in a path."""
-    return hashlib.sha256(json.dumps([pinned, facts.torch, facts.cudnn, facts.system, facts.python]).encode()).hexdigest()[:10]
+    return hashlib.sha256("|".join((pinned, *facts)).encode()).hexdigest()[:10]
 
 
 def folder(packages: Path, facts: Facts | None = None) -> Path:
@@ -73,6 +69,20 @@ def folder(packages: Path, facts: Facts | None = None) -> Path:
 
 def is_complete(overlay: Path) -> bool:
     return (overlay / STAMP).is_file()
+
+
+def used(overlay: Path) -> None:
+    """Note that a child process starts with it."""
+    with suppress(OSError):
+        os.utime(overlay / STAMP)
+
+
+def unused_for(overlay: Path) -> float:
+    """Seconds since a child was last started with it."""
+    try:
+        return time.time() - (overlay / STAMP).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def others(packages: Path, overlay: Path) -> list[Path]:
@@ -85,10 +95,10 @@ def others(packages: Path, overlay: Path) -> list[Path]:
 
 def missing(overlay: Path, paths: Sequence[str] | None = None) -> list[str]:
     """The pinned packages that neither the overlay nor the host has in a version that fits."""
-    where = [str(overlay), *(sys.path if paths is None else paths)]
-    return [name for name, wanted in pins.wanted_versions().items() if not pins.fulfilled(name, wanted, where)]
+    have = pins.installed([str(overlay), *(sys.path if paths is None else paths)])
+    return [name for name, wanted in pins.wanted_versions().items() if not pins.fulfilled(name, wanted, have)]
 
 
 def size_hint(facts: Facts) -> int:
-    """About how many bytes an installation fetches, as measured with these pins."""
-    return {"onnxruntime-gpu": 400_000_000}.get(onnxruntime_flavour(facts), 130_000_000)
+    """About how many bytes an installation fetches, as measured with these pins in the WebUI v1.10.1's environment."""
+    return {"onnxruntime-gpu": 345_000_000, "onnxruntime-directml": 70_000_000}.get(onnxruntime_flavour(facts), 60_000_000)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from functools import lru_cache
-from importlib import metadata
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 STACK = Path(__file__).resolve().parents[1] / "requirements" / "stack.txt"
@@ -41,29 +40,43 @@ def satisfies(version: str, wanted: str) -> bool:
     return True
 
 
-def installed_version(package: str, paths: Iterable[str] | None = None) -> str | None:
-    """The version found first on these paths (``sys.path`` unless given). Nothing is imported."""
-    where = {} if paths is None else {"path": list(paths)}
-    for found in metadata.distributions(name=package, **where):
-        # A package that was removed by hand may leave an empty folder of facts behind.
-        if (version := found.metadata["Version"]) is not None:
-            return str(version)
-    return None
+def normal(name: str) -> str:
+    """A package's name as all its spellings share it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def fulfilled(package: str, wanted: str, paths: Iterable[str] | None = None) -> bool:
-    """Whether a package, or one that fills its place, is there in a version that fits; the first one found counts, as it does for an import."""
-    where = None if paths is None else list(paths)
-    found = [version for name in FLAVOURS.get(package, (package,)) if (version := installed_version(name, where)) is not None]
+def installed(paths: Iterable[str] | None = None) -> dict[str, str]:
+    """{normal name: version} of everything on these paths (``sys.path`` unless given); of two with one name the first, which an import takes.
+
+    Read from the names of the folders with the packages' facts: the WebUI calls install.py at every start, and importlib.metadata alone
+    takes longer to load than all of this.
+    """
+    found: dict[str, str] = {}
+    for folder in sys.path if paths is None else paths:
+        try:
+            entries = [e for e in Path(folder or ".").iterdir() if e.name.endswith((".dist-info", ".egg-info"))]
+        except OSError:
+            continue
+        for entry in entries:
+            name, _, rest = entry.name[:-10].partition("-")
+            # A package that was removed by hand may leave an empty folder of facts behind.
+            if rest and normal(name) not in found and ((entry / "METADATA").exists() or entry.suffix == ".egg-info"):
+                found[normal(name)] = re.split(r"-py\d", rest)[0]
+    return found
+
+
+def installed_version(package: str) -> str | None:
+    """The version of a package in the interpreter that we run in. Nothing is imported."""
+    return installed().get(normal(package))
+
+
+def fulfilled(package: str, wanted: str, have: Mapping[str, str]) -> bool:
+    """Whether a package, or one that fills its place, is among those installed, in a version that fits."""
+    found = [have[name] for name in FLAVOURS.get(package, (normal(package),)) if name in have]
     return bool(found) and satisfies(found[0], wanted)
-
-
-@lru_cache(maxsize=8)
-def _digest(path: Path, changed: float) -> str:
-    lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return hashlib.sha256("\n".join(line for line in lines if line).encode()).hexdigest()
 
 
 def digest(path: Path = STACK) -> str:
     """Changes when a pin does, not when a comment does."""
-    return _digest(path, path.stat().st_mtime)
+    lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return hashlib.sha256("\n".join(line for line in lines if line).encode()).hexdigest()

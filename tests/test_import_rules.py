@@ -89,7 +89,8 @@ def test_the_command_line_takes_only_settings_from_the_steps() -> None:
     wrong = []
     for path in sources("cli"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level and node.module not in ("studio", "errors", "progress", "host.standalone", "ui.standalone", None):
+            doors = ("studio", "errors", "progress", "host.standalone", "ui.standalone", None)
+            if isinstance(node, ast.ImportFrom) and node.level and node.module not in doors:
                 wrong += [f"{node.module}.{a.name}" for a in node.names if a.name not in settings and not a.name.endswith("Options")]
     assert not wrong
 

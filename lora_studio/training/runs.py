@@ -105,7 +105,7 @@ class Run:
             raise UserError(f"The run {self.folder.name} is finished; there is nothing to resume.", "Start a new run.")
         for name in COMMANDS:
             (self.folder / "control" / name).unlink(missing_ok=True)
-        process = spawn([environment.python, "-m", "lora_studio.trainer", str(self.folder)], self.folder / "console.log", environment.variables())
+        process = spawn(environment.module("lora_studio.trainer", str(self.folder)), self.folder / "console.log", environment.variables())
         atomic_write_json(self.folder / PROCESS, {"pid": process.pid, "created": _created(process.pid), "began": time.time()})
         # Kept so that the child is reaped when this process lives longer than the run.
         _children[str(self.folder.resolve())] = process
