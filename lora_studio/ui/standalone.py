@@ -11,6 +11,7 @@ from ..studio import Studio
 from ..web import assets
 from ..web.app import install
 from ..web.context import Context
+from ..web.gate import LOCAL
 from .shell import build
 
 STATIC = "/lora-studio/static"
@@ -42,7 +43,7 @@ def serve(studio: Studio, host: Standalone, options: PageOptions, wait: bool = T
         footer_links=[],
     )
     add_files(app)
-    install(app, Context(studio, host))
+    install(app, Context(studio, host, names=None if options.listen else LOCAL))
     print(f"Lora Studio: {address}", flush=True)
     if options.open_browser:
         import webbrowser

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 from ..errors import UserError
 from ..studio import _plain
@@ -63,6 +66,15 @@ class _Route(APIRoute):
                 return JSON({"error": error.message, "hint": error.hint, "data": error.data}, 409)
             except UserError as error:
                 return JSON({"error": error.message, "hint": error.hint}, 422)
+            except RequestValidationError as error:
+                wrong = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
+                return JSON({"error": f"The request cannot be used: {wrong}.", "hint": ""}, 422)
+            except ClientDisconnect:
+                return Response(status_code=400)  # nobody is there to read it
+            except Exception as error:  # the last line of defence: the page says it, the console has the details
+                traceback.print_exc()
+                hint = "The details are in the console; please report them."
+                return JSON({"error": f"Something went wrong inside Lora Studio: {type(error).__name__}: {error}", "hint": hint}, 500)
 
         return safe
 

@@ -20,10 +20,11 @@ RECENT = "_recent.json"
 
 @dataclass
 class Context:
-    """One for the process; it outlives the WebUI's own reloads."""
+    """One for the process; it outlives the WebUI's own reloads. ``names``: what the page may be called in an address (None: anything)."""
 
     studio: Studio
     host: Host
+    names: frozenset[str] | None = None
     hub: Hub = field(default_factory=Hub)
     jobs: Jobs = field(init=False)
 

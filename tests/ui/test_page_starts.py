@@ -16,7 +16,7 @@ KINDS = ("page", "webui3", "webui4")
 def open_tab(page: Any, kind: str, url: str) -> None:
     page.goto(url)
     if kind != "page":
-        page.get_by_role("tab", name="Lora Studio").click()
+        page.locator("#tabs button", has_text="Lora Studio").first.click()
     page.wait_for_selector(".ls-ready", timeout=60_000)
 
 

@@ -1,0 +1,104 @@
+"""The login of the host guards our routes too, on a running gradio 3.41.2, 4.40.0 and 6.17.3."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.web.catalogue import Route, every_route
+
+pytestmark = pytest.mark.slow
+KINDS = ("page", "webui3", "webui4")
+
+
+class Visitor:
+    """A person with a browser's cookies and no browser."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self.cookies = CookieJar()
+        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies), urllib.request.ProxyHandler({}))
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
+        request = urllib.request.Request(self.url + path, data=body, method=method, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        try:
+            with self.opener.open(request, timeout=30) as answer:
+                # A stream of events has no end; its first line is enough.
+                return answer.status, answer.readline() if "event-stream" in answer.headers.get("Content-Type", "") else answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def log_in(self, name: str, password: str) -> int:
+        form = urllib.parse.urlencode({"username": name, "password": password}).encode()
+        return self.ask("POST", "/login", form, Content_Type="application/x-www-form-urlencoded")[0]
+
+    def call(self, route: Route, **more: str) -> tuple[int, bytes]:
+        return self.ask(route.method, route.filled(), None if route.method == "GET" else b"[]", X_Lora_Studio="1", **more)
+
+
+def cookie_names(visitor: Visitor) -> list[str]:
+    return sorted(c.name for c in visitor.cookies)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_route_is_behind_the_login(studio_page: Callable[..., str], tmp_path: Path, kind: str) -> None:
+    url = studio_page(kind, tmp_path, auth="hana:blossom")
+    routes = every_route()
+    assert len(routes) > 5
+
+    stranger = Visitor(url)
+    assert {route: status for route in routes if (status := stranger.call(route)[0]) != 401} == {}
+    assert json.loads(stranger.call(routes[0])[1])["error"] == "Log in first."
+    assert stranger.log_in("hana", "wrong") in (400, 401)
+    assert stranger.call(routes[0])[0] == 401
+
+    forger = Visitor(url)
+    for name in ("access-token", "access-token-unsecure", "access-token-x", "access-token-unsecure-x"):
+        for value in ("", "None", "hana", "x" * 22):
+            assert forger.call(routes[0], Cookie=f"{name}={value}")[0] == 401
+
+    person = Visitor(url)
+    assert person.log_in("hana", "blossom") == 200
+    assert any(name.startswith("access-token") for name in cookie_names(person))
+    for route in routes:
+        # Without a body that makes sense nothing is started; what the route says of it is not asked here.
+        if route.method == "GET" or "project" in route.parameters:
+            status, answer = person.call(route)
+            assert status not in (401, 403) and status < 500, (route, status, answer[:300])
+    status, answer = person.ask("GET", "/lora-studio/api/v1/session")
+    assert status == 200 and json.loads(answer)["host"] == ("standalone" if kind == "page" else json.loads(answer)["host"])
+    assert person.ask("GET", "/lora-studio/api/v1/events")[1].startswith(b"event: hello")
+
+    # Of another site, with the cookie: refused, whatever the method.
+    for route in routes:
+        assert person.call(route, Sec_Fetch_Site="cross-site")[0] == 403, route
+        assert person.call(route, Origin="https://evil.example")[0] == 403, route
+
+    if kind == "page":  # where a visitor can leave again
+        person.ask("GET", "/logout")
+        assert person.call(routes[0])[0] == 401
+
+
+def test_the_page_s_own_files_are_two_folders_and_no_more(studio_page: Callable[..., str], tmp_path: Path) -> None:
+    visitor = Visitor(studio_page("page", tmp_path, auth="hana:blossom"))
+    status, style = visitor.ask("GET", "/lora-studio/static/style.css")
+    assert status == 200 and b".ls-root" in style  # the page that asks for the login loads it too
+    for name in ("../launch.py", "..%2flaunch.py", "%2e%2e%2flaunch.py", "..%5claunch.py", "%252e%252e%252flaunch.py", "/etc/passwd",
+                 "%2fetc%2fpasswd", "C:%5cWindows%5cwin.ini", "style.css%00.js", "localizations", "zh_CN.json", "", ".", "..", "STYLE.CSS.", "x" * 5000):
+        status, answer = visitor.ask("GET", "/lora-studio/static/" + name)
+        assert status in (401, 404) or (status == 200 and b"Lora Studio" not in answer and b"root:" not in answer), (name, status)
+
+
+def test_a_page_of_this_machine_only_knows_its_own_names(studio_page: Callable[..., str], tmp_path: Path) -> None:
+    visitor: Any = Visitor(studio_page("page", tmp_path))
+    assert visitor.ask("GET", "/lora-studio/api/v1/session")[0] == 200
+    assert visitor.ask("GET", "/lora-studio/api/v1/session", Host="evil.example")[0] == 403
