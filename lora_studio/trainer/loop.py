@@ -69,7 +69,7 @@ class TrainingRun:
         self.session = self._open_session()
         saved = load_state(run_dir / "state")
         self.position = saved[0] if saved else Position()
-        self.pending: list[tuple[int, float, torch.Tensor]] = []
+        self.pending: list[tuple[int, dict[str, float], torch.Tensor]] = []
         self.last_report = self.last_save = time.monotonic()
         self.timed_steps = 0
         self.timed_since: float | None = None
@@ -209,7 +209,7 @@ class TrainingRun:
         )
         self.optimizer.step(factor)
         assert total is not None
-        self.pending.append((step + 1, factor, total))
+        self.pending.append((step + 1, self.optimizer.rates(), total))
         self.position = replace(self.position, step=step + 1, batch=first + len(group))
         self._report()
 
@@ -219,7 +219,7 @@ class TrainingRun:
         if not self.pending or (not force and now - self.last_report < REPORT_EVERY):
             return
         average = self.position.loss_average
-        for step, factor, tensor in self.pending:
+        for step, rates, tensor in self.pending:
             loss = float(tensor)
             if not math.isfinite(loss):
                 raise UserError(
@@ -227,7 +227,7 @@ class TrainingRun:
                     "Lower the learning rates, or set precision to bf16 or fp32. The last saved state is good.",
                 )
             average = SMOOTHING * average + (1.0 - SMOOTHING) * loss
-            self.board.scalars(step, loss=loss, lr_unet=self.config.unet_lr * factor, lr_text=self.config.text_lr * factor)
+            self.board.scalars(step, loss=loss, **{f"lr_{part}": rate for part, rate in rates.items()})
         self.position = replace(self.position, loss_average=average)
         # the first report only starts the clock: its steps include warming up
         if self.timed_since is None:
@@ -236,7 +236,7 @@ class TrainingRun:
             self.timed_steps += len(self.pending)
         elapsed = now - self.timed_since
         speed = self.timed_steps / elapsed if elapsed > 0 else 0.0
-        step, factor, _ = self.pending[-1]
+        step, rates, _ = self.pending[-1]
         self.events.write(
             "step",
             step=step,
@@ -245,8 +245,8 @@ class TrainingRun:
             epochs=self.epochs,
             loss=loss,
             loss_average=average / (1.0 - SMOOTHING**step),
-            lr=self.config.unet_lr * factor,
-            lr_text=self.config.text_lr * factor,
+            lr=rates.get("unet", 0.0),
+            lr_text=rates.get("text", 0.0),
             steps_per_second=round(speed, 4),
             eta=round((self.total - step) / speed, 1) if speed else None,
         )

@@ -95,7 +95,7 @@ def run_metadata(
         "zero_terminal_snr": config.zero_terminal_snr,
         "training_comment": None,
         "sd_scripts_commit_hash": None,
-        "optimizer": f"torch.optim.AdamW(weight_decay={config.weight_decay},betas={tuple(config.betas)})",
+        "optimizer": f"{config.optimizer}({','.join((f'weight_decay={config.weight_decay}', f'betas={config.betas}', *config.optimizer_args))})",
         "max_grad_norm": config.max_grad_norm,
         "caption_dropout_rate": config.caption_dropout,
         "caption_dropout_every_n_epochs": 0,

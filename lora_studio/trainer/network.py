@@ -119,6 +119,10 @@ class Network:
     def parameters(self) -> int:
         return sum(flat.numel() for flat in self.flat.values())
 
+    def matrices(self, part: str) -> list[nn.Parameter]:
+        """Each matrix of a part for itself: views into its flat tensor."""
+        return [p for layer in self.layers if layer.part == part for p in (layer.down, layer.up)]
+
     @contextmanager
     def disabled(self) -> Iterator[None]:
         """The base model as it is, adapters off."""

@@ -1,7 +1,8 @@
-"""AdamW over the LoRA's flat tensors, with gradient clipping; its state is plain tensors."""
+"""One optimizer over the LoRA, with gradient clipping; its state is plain tensors and numbers, never a pickle."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,10 @@ import torch
 
 from lora_studio.errors import UserError
 from lora_studio.trainer.network import Network
+from lora_studio.trainer.optimizers import KINDS, make
 from lora_studio.training.config import TrainingConfig
+
+NUMBERS = "optimizer.numbers"  # everything of the state that is no tensor, as JSON in bytes
 
 
 class Optimizer:
@@ -18,13 +22,16 @@ class Optimizer:
     def __init__(self, network: Network, config: TrainingConfig, *, scaled: bool = False) -> None:
         self.network = network
         self.max_norm = config.max_grad_norm
+        kind = KINDS[config.optimizer]
         self.peaks = {"unet": config.unet_lr, "text": config.text_lr}
-        groups = [{"params": [flat], "lr": self.peaks[part], "part": part} for part, flat in network.flat.items()]
-        options = {"betas": tuple(config.betas), "weight_decay": config.weight_decay}
-        try:
-            self._adam = torch.optim.AdamW(groups, fused=True, **options)
-        except (RuntimeError, TypeError):  # older torch has no fused AdamW for this device
-            self._adam = torch.optim.AdamW(groups, **options)
+        if kind.finds_rate:  # it finds one rate for everything
+            self.peaks["text"] = config.unet_lr if "unet" in network.flat else config.text_lr
+        self.finds_rate = kind.finds_rate
+        groups: list[dict[str, Any]] = [
+            {"params": network.matrices(part) if kind.by_matrix else [flat], "lr": self.peaks[part], "part": part}
+            for part, flat in network.flat.items()
+        ]
+        self._inner = make(config, groups)
         # a scaler is needed for fp16 only: its gradients underflow
         self._scaler = _grad_scaler() if scaled else None
 
@@ -33,18 +40,22 @@ class Optimizer:
 
     def step(self, factor: float) -> None:
         """One update at `factor` times the peak learning rates; gradients are clipped and then zeroed."""
-        for group in self._adam.param_groups:
+        for group in self._inner.param_groups:
             group["lr"] = self.peaks[group["part"]] * factor
         if self._scaler:
-            self._scaler.unscale_(self._adam)
+            self._scaler.unscale_(self._inner)
         if self.max_norm > 0:
             self._clip()
         if self._scaler:
-            self._scaler.step(self._adam)
+            self._scaler.step(self._inner)
             self._scaler.update()
         else:
-            self._adam.step()
+            self._inner.step()
         self.network.zero_grad()
+
+    def rates(self) -> dict[str, float]:
+        """The learning rate of each part in the last step; of an optimizer that finds it, what it found."""
+        return {g["part"]: float(g["lr"]) * float(g.get("d", 1.0) if self.finds_rate else 1.0) for g in self._inner.param_groups}
 
     def _clip(self) -> None:
         gradients = [flat.grad for flat in self.network.flat.values() if flat.grad is not None]
@@ -54,37 +65,56 @@ class Optimizer:
         for gradient in gradients:
             gradient.mul_(scale)
 
+    # -- state -------------------------------------------------------------------------------------------------
+
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Weights and moments, for `state.save_state`."""
-        found: dict[str, torch.Tensor] = {}
-        for part, flat in self.network.flat.items():
-            found[f"{part}.weights"] = flat.detach()
-            for name, value in self._adam.state.get(flat, {}).items():
-                found[f"{part}.{name}"] = value
+        """Weights and everything the optimizer remembers, for `state.save_state`."""
+        found = {f"{part}.weights": flat.detach() for part, flat in self.network.flat.items()}
+        numbers: dict[str, Any] = {}
+        for g, group in enumerate(self._inner.param_groups):
+            for name, value in group.items():
+                if name not in ("params", "part", "lr"):
+                    _put(found, numbers, f"group.{g}.{name}", value)
+            for p, parameter in enumerate(group["params"]):
+                for name, value in self._inner.state.get(parameter, {}).items():
+                    _put(found, numbers, f"state.{g}.{p}.{name}", value)
+        found[NUMBERS] = torch.frombuffer(bytearray(json.dumps(numbers).encode("ascii")), dtype=torch.uint8)
         return found
 
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """UserError where the saved state is of a network with other layers or another rank."""
+        """UserError where the saved state is of a network with other layers, another rank or another optimizer."""
+        wrong = UserError("The saved state does not fit this configuration.", "Start a new run; the rank, the base or the optimizer changed.")
         for part, flat in self.network.flat.items():
             saved = tensors.get(f"{part}.weights")
-            if saved is None or saved.shape != flat.shape:
-                raise UserError(
-                    "The saved state does not fit this configuration.", "Start a new run; network_dim or the base changed."
-                )
+            if saved is None or saved.shape != flat.shape or NUMBERS not in tensors:
+                raise wrong
             with torch.no_grad():
                 flat.copy_(saved)
-            moments = {
-                name: tensors[f"{part}.{name}"] for name in ("step", "exp_avg", "exp_avg_sq") if f"{part}.{name}" in tensors
-            }
-            if moments:
-                self._adam.state[flat] = {
-                    name: value.clone().to(flat.device) if name != "step" else self._step_tensor(value, flat)
-                    for name, value in moments.items()
-                }
+        remembered: dict[str, Any] = {**json.loads(bytes(tensors[NUMBERS].tolist())), **tensors}
+        for key, value in remembered.items():
+            place, _, rest = key.partition(".")
+            if place not in ("group", "state"):
+                continue
+            try:
+                self._restore(place, rest, value)
+            except (IndexError, ValueError) as error:
+                raise wrong from error
 
-    def _step_tensor(self, value: torch.Tensor, flat: torch.Tensor) -> torch.Tensor:
-        fused = self._adam.defaults.get("fused")
-        return value.clone().to(flat.device if fused else "cpu")
+    def _restore(self, place: str, rest: str, value: Any) -> None:
+        g, rest = rest.split(".", 1)
+        group = self._inner.param_groups[int(g)]
+        if place == "group":
+            if isinstance(value, torch.Tensor):
+                value = value.clone().to(group["params"][0].device)
+            group[rest] = tuple(value) if isinstance(group.get(rest), tuple) else value
+            return
+        p, name = rest.split(".", 1)
+        parameter = group["params"][int(p)]
+        if isinstance(value, torch.Tensor):
+            # torch's own AdamW keeps its step counter on the processor unless it is fused
+            stays = name == "step" and not self._inner.defaults.get("fused")
+            value = value.clone() if stays else value.clone().to(parameter.device)
+        self._inner.state[parameter][name] = value
 
     @property
     def scaler_state(self) -> dict[str, float] | None:
@@ -94,6 +124,13 @@ class Optimizer:
     def scaler_state(self, value: dict[str, float] | None) -> None:
         if self._scaler is not None and value:
             self._scaler.load_state_dict(value)
+
+
+def _put(tensors: dict[str, torch.Tensor], numbers: dict[str, Any], key: str, value: Any) -> None:
+    if isinstance(value, torch.Tensor):
+        tensors[key] = value.detach().clone() if key.startswith("group.") else value.detach()  # groups share theirs
+    elif value is None or isinstance(value, (bool, int, float, str, tuple, list)):
+        numbers[key] = value  # JSON carries infinity too
 
 
 def _grad_scaler() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": ("adamw",),
+    "optimizer": ("adamw", "adamw8bit", "lion", "adafactor", "prodigy", "dadapt_adam", "dadapt_lion", "came", "sgd_nesterov"),
     "scheduler": ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial", "rex"),
     "loss_type": ("l2", "huber", "smooth_l1"),
     "huber_schedule": ("snr", "exponential", "constant"),
@@ -13,6 +13,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("auto", "fp32", "fp16", "bf16"),
     "save_precision": ("fp32", "fp16", "bf16"),
 }
+
+#: optimizers that find the learning rate by themselves
+FINDS_RATE = ("prodigy", "dadapt_adam", "dadapt_lion")
 
 RANGES: dict[str, tuple[float, float]] = {
     "repeats": (1, 10_000),
@@ -95,6 +98,10 @@ HELP: dict[str, tuple[str, str]] = {
         "文本编码器学习率，通常为 UNet 的一半到五分之一；0 为不训练。",
     ),
     "optimizer": ("What turns gradients into changes.", "优化器。"),
+    "optimizer_args": (
+        "More arguments for the optimizer, as key=value, one a line. Leave empty unless a guide tells you to.",
+        "优化器的附加参数，key=value，每行一个。除非教程要求，否则留空。",
+    ),
     "weight_decay": ("Pull towards zero on the LoRA's weights.", "权重衰减。"),
     "betas": ("AdamW's two averages.", "AdamW 的两个 beta。"),
     "max_grad_norm": ("Longest step a gradient may ask for; 0 is no limit.", "梯度裁剪上限；0 为不限。"),
