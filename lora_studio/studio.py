@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ from .project import Project
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .crop import CropOptions
+    from .crop import CropOptions, CropPlan
+    from .dataset.listing import Listing
     from .editing import EditOptions, EditReport
     from .evaluation import EvaluateOptions, GridOptions
     from .host.base import Host
@@ -74,18 +75,82 @@ class Studio:
 
         return _plain(asdict(import_images(images, project, progress)))
 
+    # -- pictures ------------------------------------------------------------
+
+    def pictures(self, project: Project, where: str) -> Listing:
+        """The pictures of ``raw`` or ``dataset`` with their sizes."""
+        from .dataset.listing import list_pictures
+
+        return list_pictures(_pictures_dir(project, where), project.studio_dir)
+
+    def picture(self, project: Project, where: str, name: str) -> Path | None:
+        """The file of a picture in ``raw`` or ``dataset``; None when there is none of this name."""
+        from .dataset.listing import picture_path
+
+        return picture_path(_pictures_dir(project, where), name)
+
+    def thumbnail(self, project: Project, picture: Path, size: int) -> bytes:
+        """A picture as a small JPEG. Raises UserError when it cannot be read."""
+        from .dataset.thumbnails import thumbnail
+
+        return thumbnail(picture, size, project.studio_dir / "thumbnails")
+
     # -- crop, tag, edit -----------------------------------------------------
 
-    def crop(self, project: Project, options: CropOptions, progress: Progress = silent) -> dict[str, Any]:
-        """Plan and cut every picture of ``raw/`` into ``dataset/``; can be done again as often as wanted."""
-        from .crop import apply_plan, make_plan
-        from .dataset import adopt_dataset, list_items
+    def crop(self, project: Project, options: CropOptions | None = None, progress: Progress = silent, force: bool = False) -> dict[str, Any]:
+        """Cut every picture of ``raw/`` into ``dataset/``, as people decided for single pictures and else by the options.
+
+        Only what changed is written, unless ``force``. None: the options that are stored. Can be done again as often as wanted.
+        """
+        from .crop import apply_plan, boxes_of, draft, edit, plan_project, read_plan
+        from .dataset import adopt_dataset
 
         adopt_dataset(project, progress)
-        plan = make_plan(list_items(project.raw_dir), options, progress)
-        report = apply_plan(plan, project, progress)
+        stored = draft.load(project)
+        options = options or stored.options
+        plan = plan_project(project, options, stored.choices, progress)
+        edit.take_boxes(project, options, boxes_of(read_plan(options.plan_file)) if options.plan_file else {})
+        report = apply_plan(plan, project, progress, force)
         self._remember(project, "crop", asdict(options))
         return _plain(asdict(report))
+
+    def crop_plan(self, project: Project, options: CropOptions | None = None, progress: Progress = silent) -> CropPlan:
+        """The plan alone; looks at pictures that were not looked at yet, writes no pictures."""
+        from .crop import draft, plan_project
+        from .dataset import adopt_dataset
+
+        adopt_dataset(project, progress)
+        stored = draft.load(project)
+        return plan_project(project, options or stored.options, stored.choices, progress)
+
+    def crops(self, project: Project, only: Collection[str] | None = None) -> dict[str, Any]:
+        """Options and boxes as people edit them, and what would become of each picture (``only``: of these)."""
+        from .crop import view
+
+        return view.show(project, only)
+
+    def change_crops(self, project: Project, changes: Sequence[Any], revision: int | None = None) -> dict[str, Any]:
+        """Change boxes by hand, as one step of undo: [{source, and one of box, focal, method, excluded}].
+
+        Raises OutdatedError when the draft is no longer the one of this revision.
+        """
+        from .crop import edit, view
+
+        draft, touched = edit.change_boxes(project, changes, revision)
+        return view.show(project, touched, draft)
+
+    def change_crop_options(self, project: Project, options: CropOptions, revision: int | None = None) -> dict[str, Any]:
+        """Take other sizes or formats; boxes drawn by hand are fitted to them."""
+        from .crop import edit, view
+
+        return view.show(project, None, edit.change_options(project, options, revision))
+
+    def undo_crops(self, project: Project, revision: int | None = None, forward: bool = False) -> dict[str, Any]:
+        """Take the last change of the boxes or options back (``forward``: do it again)."""
+        from .crop import edit, view
+
+        draft, touched = edit.step(project, forward, revision)
+        return view.show(project, touched, draft)
 
     def tag(self, project: Project, options: TagOptions, progress: Progress = silent) -> TagReport:
         """Write captions by a WD14 tagger."""
@@ -102,7 +167,7 @@ class Studio:
         return [entry.to_dict() for entry in list_taggers(self.projects_dir)]
 
     def tag_counts(self, project: Project) -> list[list[Any]]:
-        """[tag, captions with it, group of traits or "", "trait", "state" or ""] for the present captions, the most frequent first."""
+        """[tag, pictures with it, group of traits or "", "trait", "state" or ""] by the present captions, the most frequent first."""
         from .tagging.vocabulary import kind_of, tag_counts
 
         return [[tag, n, *kind_of(tag)] for tag, n in tag_counts(project.dataset_dir).items()]
@@ -114,7 +179,7 @@ class Studio:
 
         spelling = project.settings.get("tag", {})
         underscores, escape = (isinstance(spelling, dict) and spelling.get(name) is True for name in ("underscores", "escape"))
-        here = tag_counts(project.dataset_dir, soon=True)
+        here = tag_counts(project.dataset_dir, now=False)
         return [s.to_dict() for s in suggest(text, here, label_files(self.projects_dir), limit, underscores, escape)]
 
     def edit(self, project: Project, options: EditOptions) -> EditReport:
@@ -370,6 +435,12 @@ class Studio:
         others = [t for t in rest if t != project.trigger]
         subject = [t for t in others if t in ("1girl", "1boy", "solo")]
         return list(dict.fromkeys([", ".join([project.trigger, *subject]), ", ".join([project.trigger, *others])]))
+
+
+def _pictures_dir(project: Project, where: str) -> Path:
+    if where not in ("raw", "dataset"):
+        raise UserError(f"There are no pictures in {where}.", "Ask for raw or dataset.")
+    return project.raw_dir if where == "raw" else project.dataset_dir
 
 
 def picture_below(root: Path, relative: str) -> Path | None:

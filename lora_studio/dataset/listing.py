@@ -1,0 +1,141 @@
+"""The pictures of a folder with their sizes, listed fast the second time: headers are read once for each state of a file."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import UserError
+from .images import SUFFIXES, PictureError, image_size
+from .items import is_picture_name
+from .remembered import Remembered, stamp_of
+
+FRESH = 1.0  # seconds for which a folder whose own time stands still is not walked again
+FOLDERS = 8  # whose listings are kept in memory
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: its upright size in pixels, its length in bytes, and a ``stamp`` that changes with it."""
+
+    name: str
+    width: int
+    height: int
+    stamp: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Pictures in order of name, and (name, reason) of those that cannot be read."""
+
+    pictures: tuple[Picture, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass
+class _Known:
+    sizes: Remembered
+    # Not kept for the next start: what this Pillow cannot read, the one of another process may.
+    failed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    listing: Listing | None = None
+    folder_time: int = 0
+    looked: float = 0.0
+
+
+_known: OrderedDict[Path, _Known] = OrderedDict()
+_lock = threading.Lock()
+
+
+def list_pictures(folder: str | Path, cache_dir: Path) -> Listing:
+    """Every picture directly in ``folder``; a folder that is not there holds none. ``cache_dir`` keeps the sizes for the next start.
+
+    Raises UserError when the folder cannot be read.
+    """
+    folder = Path(os.path.abspath(folder))
+    with _lock:
+        known = _known.get(folder)
+        if known is None:
+            known = _known[folder] = _Known(Remembered(cache_dir / f"sizes_{folder.name}.json", "sizes"))
+        _known.move_to_end(folder)
+        while len(_known) > FOLDERS:
+            _known.popitem(last=False)
+    with known.lock:  # whoever asks meanwhile gets what the first one finds
+        return _look(folder, known)
+
+
+def _look(folder: Path, known: _Known) -> Listing:
+    now = time.monotonic()
+    try:
+        folder_time = folder.stat().st_mtime_ns
+        if known.listing is not None and folder_time == known.folder_time and now - known.looked < FRESH:
+            return known.listing
+        found = sorted(_files(folder))
+    except FileNotFoundError:
+        return Listing()
+    except OSError as error:
+        raise UserError(f"The folder {folder} cannot be read: {error.strerror}.", "Check the path.") from error
+    known.sizes.refresh()
+    pictures: list[Picture] = []
+    unreadable: list[tuple[str, str]] = []
+    failed: dict[str, tuple[str, str]] = {}
+    fresh = False
+    for name, stat in found:
+        stamp = stamp_of(stat)
+        size = known.sizes.get(name, stamp)
+        if not _is_size(size):
+            before = known.failed.get(name)
+            size, reason = (None, before[1]) if before is not None and before[0] == stamp else _measured(folder / name)
+            if size is None:
+                failed[name] = (stamp, reason)
+                unreadable.append((name, reason))
+                continue
+            known.sizes.put(name, stamp, size)
+            fresh = True
+        pictures.append(Picture(name, size[0], size[1], stamp, stat.st_size))
+    known.failed = failed
+    known.sizes.keep_only({name for name, _ in found})
+    if fresh:
+        known.sizes.save()
+    known.listing = Listing(tuple(pictures), tuple(unreadable))
+    known.folder_time, known.looked = folder_time, now
+    return known.listing
+
+
+def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_picture_name(entry.name) and not entry.name.startswith("."):
+                with suppress(FileNotFoundError):  # taken away while the folder is walked, or a link to nothing
+                    if entry.is_file():
+                        yield entry.name, entry.stat()
+
+
+def _measured(path: Path) -> tuple[list[int] | None, str]:
+    try:
+        return list(image_size(path)), ""
+    except PictureError as error:
+        return None, error.reason
+
+
+def _is_size(fact: object) -> bool:
+    return isinstance(fact, list) and len(fact) == 2 and all(isinstance(n, int) and n > 0 for n in fact)
+
+
+def picture_path(folder: Path, name: str) -> Path | None:
+    """The picture of this name directly in ``folder``; None for anything that is no picture there or would lead elsewhere."""
+    if not name or Path(name).name != name or name.startswith(".") or any(c in name for c in "/\\:\0") or not is_picture_name(name):
+        return None
+    path = folder / name
+    try:
+        # A link to a picture elsewhere is one that the user made; a link to anything else is not followed.
+        return path if path.is_file() and path.resolve().suffix.lower() in SUFFIXES else None
+    except (OSError, ValueError):
+        return None
