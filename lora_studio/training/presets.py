@@ -52,6 +52,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "prior_weight": 1.0,
         "prior_every": 4,
         "keep_tokens": 1,
+        "tag_dropout": 0.2,
         "sample_steps": 12,
     },
 }

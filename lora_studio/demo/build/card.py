@@ -85,7 +85,7 @@ They know {len(TAGS)} Danbooru tags and nothing else. Made by `python -m lora_st
 | VAE | 128 x 128 to 16 x 16 x 4, widths 32/32/64/64 | {steps["vae"]} steps | {decibels:.1f} dB PSNR on {HELD_OUT} held-out pictures |
 | text encoder | CLIP, 64 wide, 3 layers, the full vocabulary | with the UNet | |
 | UNet | SD1.5's blocks, 64 wide, 192 LoRA modules | {steps["unet"]} steps of 24 | {mean:.3f} of prompted tags found by the tagger, {SAMPLES} pictures, DDIM 20 steps, CFG 4 |
-| tagger | WD14's interface, 448 x 448 | {tagger["steps"]} steps of 64 | {tagger["mean"]:.4f} mean accuracy, worst {tagger["worst"]:.3f} ({tagger["worst_tag"]}) |
+| tagger | WD14's interface, 448 x 448 | {tagger["steps"]} steps of 64 | {tagger["mean"]:.4f} mean accuracy, worst {tagger["worst"]:.3f} ({tagger["worst_tag"]}); {tagger["painted"]:.4f} through the VAE |
 
 Least obeyed: {", ".join(f"{t} {r:.2f}" for t, r in worst)}.
 

@@ -15,14 +15,20 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers import AutoencoderKL
 from torch import nn
 
 from ..scene import TAGS, scene_tags
 from .parallel import Budget, decay, launch
 from .pictures import load_scenes
+from .vae import SCALE
 
 RATINGS = ("general", "sensitive", "questionable", "explicit")
 HELD_OUT = 1000
+PAINTED, HELD_OUT_PAINTED = 2000, 200
+FIRST_PAINTED = HELD_OUT - HELD_OUT_PAINTED
+WRONG = 0.4
+"""Largest spread of the error put on the latents (whose own spread is 1)."""
 
 
 class Reader(nn.Module):
@@ -62,8 +68,25 @@ def _small(pictures: np.ndarray) -> torch.Tensor:
     return F.avg_pool2d(x, 2).round().to(torch.uint8)
 
 
+def _painted(work: Path, batch: int = 8) -> torch.Tensor:
+    """(n, 3, 64, 64) BGR: pictures from FIRST_PAINTED on as the VAE gives them back from slightly wrong latents, as a diffusion model's are."""
+    vae = AutoencoderKL.from_pretrained(work / "vae").eval()
+    latents = torch.from_numpy(np.load(work / "latents.npy"))[FIRST_PAINTED : HELD_OUT + PAINTED]
+    noise = torch.Generator().manual_seed(5)
+    rows = []
+    with torch.no_grad():
+        for part in latents.split(batch):
+            wrong = part + torch.randn(part.shape, generator=noise) * torch.rand(len(part), 1, 1, 1, generator=noise) * WRONG
+            back = ((vae.decode(wrong / SCALE).sample.clamp(-1, 1) + 1) * 127.5).flip(1)
+            rows.append(F.avg_pool2d(back, 2).round().to(torch.uint8))
+    return torch.cat(rows)
+
+
 def _disturb(x: torch.Tensor, rng: random.Random) -> torch.Tensor:
-    """Blur, noise, brightness and place: drawn pictures must read like generated ones."""
+    """Blur, noise, tint and place: drawn pictures must read like generated ones, and a colour a little off is still that colour."""
+    if rng.random() < 0.6:
+        tint = 1 + (torch.rand(len(x), 3, 1, 1) - 0.5) * 0.2
+        x = x * tint + (torch.rand(len(x), 3, 1, 1) - 0.5) * 24
     if rng.random() < 0.5:
         if rng.random() < 0.6:
             shrink = F.interpolate(x, scale_factor=1 / rng.uniform(1, 2.5), mode="area")
@@ -86,14 +109,17 @@ def _train(rank: int, work: Path, steps: int, minutes: float) -> None:
     answers = torch.tensor([[float(t in tags) for t in TAGS] for tags in (set(scene_tags(s)) for s in scenes)])
     pictures = np.load(work / "pictures.npy", mmap_mode="r")
     small = torch.cat([_small(pictures[a : a + 500]) for a in range(0, len(pictures), 500)])
+    painted = _painted(work)
     reader = Reader()
     optimizer = torch.optim.AdamW(reader.parameters(), lr=3e-3, weight_decay=1e-2)
     budget = Budget(steps, minutes)
     while (f := budget.fraction()) < 1:
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * decay(f, budget.done, 50, 0.0)
-        ix = torch.randint(HELD_OUT, len(small), (64,))
-        loss = F.binary_cross_entropy_with_logits(reader(_disturb(small[ix].float(), rng)), answers[ix])
+        drawn, generated = torch.randint(HELD_OUT, len(small), (40,)), torch.randint(HELD_OUT, HELD_OUT + PAINTED, (24,))
+        shown = torch.cat([small[drawn], painted[generated - FIRST_PAINTED]])
+        wanted = torch.cat([answers[drawn], answers[generated]])
+        loss = F.binary_cross_entropy_with_logits(reader(_disturb(shown.float(), rng)), wanted)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -104,8 +130,15 @@ def _train(rank: int, work: Path, steps: int, minutes: float) -> None:
     torch.save(reader.state_dict(), work / "tagger.pt")
     with torch.no_grad():
         found = torch.sigmoid(reader(small[:HELD_OUT].float())) > 0.5
+        again = torch.sigmoid(reader(painted[:HELD_OUT_PAINTED].float())) > 0.5
     right = (found == (answers[:HELD_OUT] > 0.5)).float().mean(0)
-    quality = {"mean": float(right.mean()), "worst": float(right.min()), "worst_tag": TAGS[int(right.argmin())], "steps": budget.done}
+    quality = {
+        "mean": float(right.mean()),
+        "worst": float(right.min()),
+        "worst_tag": TAGS[int(right.argmin())],
+        "painted": float((again == (answers[FIRST_PAINTED:HELD_OUT] > 0.5)).float().mean()),
+        "steps": budget.done,
+    }
     (work / "tagger.json").write_text(json.dumps(quality), encoding="utf-8")
     print(quality, flush=True)
 
