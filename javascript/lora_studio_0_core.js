@@ -207,7 +207,8 @@
 
     // -- long work -----------------------------------------------------------
     // A bar that follows the jobs of one kind in the open project: jobBar("crop", (job) => …when it ended). Gives {node, follow(job), running()}.
-    Studio.jobBar = function (kind, ended) {
+    // {page: true}: jobs of no project; the caller shows how they failed.
+    Studio.jobBar = function (kind, ended, {page = false} = {}) {
         const text = Studio.h("div.ls-job-text"), fillBar = Studio.h("div.ls-bar-fill");
         const stop = Studio.button(Studio.t("Stop"), () => Studio.api.post(Studio.p`jobs/${current.id}/cancel`), {kind: "small"});
         const node = Studio.h("div.ls-job", {hidden: true, dataset: {job: kind}}, Studio.h("div.ls-bar", {role: "progressbar"}, fillBar), Studio.h("div.ls-row", {}, text, stop));
@@ -225,21 +226,23 @@
             text.textContent = [job.total ? job.done + " / " + job.total : job.done || "", rate, left, Studio.ts(job.message)].filter(Boolean).join(" · ");
             if (job.state !== "running") {
                 seen.add(job.id);
-                if (job.state === "failed") Studio.fail(new ApiError(422, {error: job.error, hint: job.hint}));
+                if (job.state === "failed" && !page) Studio.fail(new ApiError(422, {error: job.error, hint: job.hint}));
                 if (job.state === "cancelled") Studio.toast(Studio.t("Stopped. What was done so far is kept."));
                 if (ended) ended(job);
             }
         }
-        Studio.on("job", (job) => Studio.state.project && job.project === Studio.state.project.id && follow(job));
+        const wanted = () => (page ? "" : Studio.state.project ? Studio.state.project.id : null);
+        Studio.on("job", (job) => job.project === wanted() && follow(job));
         const look = async () => {
-            const id = Studio.state.project && Studio.state.project.id;
-            if (!id) { node.hidden = true; return; }
+            const id = wanted();
+            if (id === null) { node.hidden = true; return; }
             const found = await Studio.api.get("jobs", {project: id}).catch(() => ({jobs: []}));
             if (!current || current.project !== id) node.hidden = true;
-            for (const job of found.jobs.filter((j) => j.kind === kind && (j.state === "running" || (current && j.id === current.id)))) follow(job);
+            for (const job of found.jobs.filter((j) => j.kind === kind && j.project === id && (j.state === "running" || (current && j.id === current.id)))) follow(job);
         };
         Studio.on("project", look);
         Studio.on("reload", look);
+        if (page) look();
         return {node, follow, running: () => Boolean(current && current.state === "running")};
     };
 

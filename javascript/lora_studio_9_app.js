@@ -44,7 +44,9 @@
         root.classList.add("ls-ready");
         const wanted = Studio.remembered("project");
         if (wanted) await openProject(wanted).catch(() => Studio.remember("project", ""));
+        if (!Studio.state.project && Studio.visible) Studio.listen("");
         open(Studio.state.project ? Studio.remembered("step") || "project" : "project");
+        Studio.emit("mounted", root);
     }
 
     function shortcuts() {

@@ -1,4 +1,4 @@
-"""Routes about the host: what the page has to know before it draws anything."""
+"""Routes about the host: what the page has to know before it draws anything, the host's models and memory, the packages for training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from .. import __version__
 from . import assets
 from .app import JSON, router
 from .context import Context
+from .gate import in_thread
+
+INSTALL = "install"
 
 
 def routes(context: Context) -> APIRouter:
@@ -15,16 +18,62 @@ def routes(context: Context) -> APIRouter:
 
     @own.get("/session")
     async def session(request: Request) -> Response:
-        locale = assets.best_locale(context.host.locale() or request.headers.get("accept-language", "").split(",")[0])
+        """Version, host, language with its words, whether the packages for training are there, machine-level settings."""
+        host = context.host
+        locale = assets.best_locale(host.locale() or request.headers.get("accept-language", "").split(",")[0])
         return JSON(
             {
                 "version": __version__,
-                "host": context.host.name,
-                "has_txt2img": context.host.has_txt2img,
-                "paths_allowed": context.host.paths_allowed(),
+                "host": host.name,
+                "has_txt2img": host.has_txt2img,
+                "paths_allowed": host.paths_allowed(),
                 "locale": locale,
                 "words": assets.words(locale),
+                "environment": await in_thread(context.studio.environment.state),
+                "settings": await in_thread(host.settings),
             }
         )
+
+    @own.get("/host/checkpoints")
+    async def checkpoints() -> Response:
+        """Every checkpoint the host knows: title, path, family, size in bytes."""
+        return JSON({"checkpoints": [c.to_dict() for c in await in_thread(context.host.checkpoints)]})
+
+    @own.post("/host/checkpoints/refresh")
+    async def refresh_checkpoints() -> Response:
+        """Have the host look at its folder again; the new list."""
+        await in_thread(context.host.refresh_checkpoints)
+        return await checkpoints()
+
+    @own.get("/host/vram")
+    async def vram() -> Response:
+        """Free and total graphics memory in bytes; null where there is none."""
+        return JSON(await in_thread(context.host.vram))
+
+    @own.post("/host/model/release")
+    async def release() -> Response:
+        """Take the host's loaded checkpoint out of memory, after the picture being drawn: memory before and after, and a message."""
+        return JSON(await in_thread(context.host.release_model))
+
+    @own.post("/host/model/restore")
+    async def restore() -> Response:
+        """Load what was released again."""
+        return JSON(await in_thread(context.host.restore_model))
+
+    @own.post("/host/loras/refresh")
+    async def refresh_loras() -> Response:
+        """Have the host look for new LoRA files."""
+        await in_thread(context.host.refresh_loras)
+        return JSON({})
+
+    @own.get("/environment")
+    async def environment() -> Response:
+        """Whether the packages for training are there, which are missing, about how many bytes there are to fetch."""
+        return JSON(await in_thread(context.studio.environment.state))
+
+    @own.post("/environment/install")
+    async def install() -> Response:
+        """Set the packages up, as a job of no project; it can be stopped, and goes on where it was when it is started again."""
+        return JSON(context.jobs.start(INSTALL, "", context.studio.environment.install))
 
     return own
