@@ -79,6 +79,12 @@ class _Route(APIRoute):
         return safe
 
 
+def _ending(app: Any) -> bool:
+    """Whether gradio has told its server to end, which then waits for every open answer."""
+    server = getattr(getattr(app, "blocks", None), "server", None)
+    return bool(getattr(server, "should_exit", False))
+
+
 def router() -> APIRouter:
     """A router for one subject's routes: behind the gate, errors told."""
     return APIRouter(prefix=PREFIX, dependencies=[Depends(gate)], route_class=_Route)
@@ -94,7 +100,8 @@ def install(app: FastAPI, context: Context) -> None:
     @own.get("/events")
     async def events(request: Request, project: str = "") -> Response:
         """What happens, as server-sent events: job, run, dataset, project, loras, reload."""
-        return StreamingResponse(context.hub.stream(project), media_type="text/event-stream", headers={**NO_STORE, "X-Accel-Buffering": "no"})
+        stream = context.hub.stream(project, lambda: _ending(request.app))
+        return StreamingResponse(stream, media_type="text/event-stream", headers={**NO_STORE, "X-Accel-Buffering": "no"})
 
     @own.get("/jobs")
     async def jobs(project: str = "") -> Response:

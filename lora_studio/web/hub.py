@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+TICK = 0.5  # seconds between two looks whether the server wants to end: an open stream would hold it up for ever (gradio 3: "Reload UI" hangs)
 HEARTBEAT = 10.0  # seconds: proxies close a silent stream, and a gone reader is noticed by writing to it
 BEHIND = 1000  # messages that a page may be behind before it is told to load everything anew
 
@@ -53,20 +55,24 @@ class Hub:
         with self._lock:
             return {x.project for x in self._listeners}
 
-    async def stream(self, project: str) -> AsyncIterator[str]:
-        """Server-sent events for one page, as text, until it goes away."""
+    async def stream(self, project: str, ending: Callable[[], bool] = lambda: False) -> AsyncIterator[str]:
+        """Server-sent events for one page, as text, until it goes away or the server is ``ending``."""
         listener = _Listener(asyncio.get_running_loop(), asyncio.Queue(), project)
         with self._lock:
             self._listeners.add(listener)
         try:
             yield "event: hello\ndata: {}\n\n"
-            while True:
+            told = time.monotonic()
+            while not ending():
                 try:
-                    kind, text = await asyncio.wait_for(listener.queue.get(), HEARTBEAT)
+                    kind, text = await asyncio.wait_for(listener.queue.get(), TICK)
                 except asyncio.TimeoutError:
+                    if time.monotonic() - told < HEARTBEAT:
+                        continue
                     yield ": still here\n\n"
-                    continue
-                yield f"event: {kind}\ndata: {text}\n\n"
+                else:
+                    yield f"event: {kind}\ndata: {text}\n\n"
+                told = time.monotonic()
         finally:
             with self._lock:
                 self._listeners.discard(listener)
