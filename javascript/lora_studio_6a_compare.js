@@ -37,7 +37,8 @@
             if (beside === null || beside === c) left.hidden = true; else side(left, beside);
             side(right, c);
             const found = picture(r, c);
-            text.textContent = [rows[r].label, found && found.text !== rows[r].label ? found.text : ""].filter(Boolean).join(" · ");
+            const more = found ? found.text : "";
+            text.textContent = more.includes(rows[r].label) ? more : [rows[r].label, more].filter(Boolean).join(" · ");
             pin.textContent = beside === c ? t("Show it alone") : t("Keep this one on the left");
         }
         function walk(dr, dc) {

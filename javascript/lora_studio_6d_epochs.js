@@ -15,17 +15,17 @@
         async function keepOnly() {
             const others = loras.filter((x) => !keep.has(x.file));
             const size = Studio.bytes(others.reduce((sum, x) => sum + x.size * (x.in_output + x.in_lora_dir), 0));
-            const body = h("div", {}, h("p", {}, t("{n} files ({size}) go to the project's trash, out of the WebUI's LoRA folder too:", {n: others.length, size})), h("p.ls-hint", {}, others.map((x) => x.file).join(", ")), h("p", {}, t("They can be put back at any time.")));
+            const body = h("div", {}, h("p", {}, t("These go to the project's trash ({size}), out of the LoRA folder too:", {size})), h("p.ls-hint", {}, others.map((x) => x.file).join(", ")), h("p", {}, t("They can be put back at any time.")));
             if (!await Studio.confirm({title: t("Keep only {n} of {all} epochs?", {n: keep.size, all: loras.length}), body, ok: t("Move the others to the trash"), kind: "danger"})) return;
             const moved = await Studio.api.post(p`projects/${project}/loras/keep`, {keep: [...keep], run: run.name});
-            const note = Studio.toast(t("{n} epochs are in the trash.", {n: moved.moved.length}), "ok");
+            const note = Studio.toast(t("Moved to the trash: {n}", {n: moved.moved.length}), "ok");
             note.append(Studio.button(t("Undo"), async () => { note.remove(); await putBack(moved.batch); }, {kind: "small"}));
             await reload();
             Studio.refresh();
         }
         async function putBack(batch) {
             const found = await Studio.api.post(p`projects/${project}/loras/restore`, {batch});
-            Studio.toast(t("{n} epochs are back.", {n: found.restored.length}), "ok");
+            Studio.toast(t("Put back: {n}", {n: found.restored.length}), "ok");
             await reload();
             Studio.refresh();
         }
@@ -34,7 +34,7 @@
             const s = (!x.partial && scores.get(x.epoch)) || {};
             const weight = h("input", {type: "number", value: x.weight, min: -4, max: 4, step: 0.05, "aria-label": t("Favourite weight"), onchange: (e) => Studio.attempt(async () => {
                 await Studio.api.post(p`projects/${project}/loras/${x.file}/weight`, {weight: Number(e.target.value)});
-                Studio.toast(t("The WebUI will use {file} at {weight}.", {file: x.stem, weight: e.target.value}), "ok");
+                Studio.toast(t("{file} is used at {weight} from now on.", {file: x.stem, weight: e.target.value}), "ok");
                 await reload();
             })});
             return h("tr", {class: x.epoch === best && !x.partial ? "ls-best" : ""},
@@ -42,7 +42,7 @@
                 h("td.ls-epoch-name", {}, x.preview ? h("img", {loading: "lazy", alt: "", src: Studio.api.url(p`projects/${project}/loras/${x.file}/preview`, {v: x.modified})}) : null,
                     h("div", {}, h("strong", {}, name(x), x.epoch === best && !x.partial ? h("span.ls-star", {title: t("recommended")}, " ★") : null),
                         h("div.ls-hint", {}, x.file + " · " + Studio.bytes(x.size)),
-                        x.in_lora_dir ? null : h("div.ls-hint", {}, t("not in the WebUI's LoRA folder")))),
+                        x.in_lora_dir ? null : h("div.ls-hint", {}, t("not in the LoRA folder")))),
                 report ? ["likeness", "flexibility", "leakage", "score"].map((key) => h("td.ls-number", {}, Studio.percent(s[key]))) : null,
                 h("td.ls-weight", {}, weight),
                 h("td", {}, h("div.ls-row", {}, Studio.useButtons(x, true))));
@@ -50,7 +50,7 @@
         const base = report ? h("tr", {}, h("td"), h("td", {}, t("Base model")), ["likeness", "flexibility", "leakage"].map((key) => h("td.ls-number", {}, Studio.percent(report.base[key]))), h("td.ls-number", {}, "–"), h("td"), h("td")) : null;
         const heads = ["", t("Epoch"), ...(report ? [t("Likeness"), t("Flexibility"), t("Leakage"), t("Balance")] : []), t("Weight"), t("Use it")];
         mark();
-        const trashed = trash.length ? h("div.ls-row.ls-test-trash", {}, h("span.ls-hint", {}, t("In the trash: {n} epochs, {size}.", {n: trash.reduce((sum, b) => sum + b.files.length, 0), size: Studio.bytes(trash.reduce((sum, b) => sum + b.size, 0))})),
+        const trashed = trash.length ? h("div.ls-row.ls-test-trash", {}, h("span.ls-hint", {}, t("In the trash: {n} ({size})", {n: trash.reduce((sum, b) => sum + b.files.length, 0), size: Studio.bytes(trash.reduce((sum, b) => sum + b.size, 0))})),
             Studio.button(t("Put the last ones back"), () => putBack(trash[trash.length - 1].batch), {kind: "small"})) : null;
         if (!loras.length) return h("div.ls-card", {}, h("h3", {}, t("Saved epochs")), h("p.ls-hint", {}, t("No LoRA file of this run is there.")), trashed);
         return h("div.ls-card.ls-test-epochs", {}, h("h3", {}, t("Saved epochs")),

@@ -72,10 +72,10 @@
         }
 
         const node = h("div.ls-card.ls-test-grid", {}, h("h3", {}, t("Epochs × weights")),
-            h("p.ls-hint", {}, t("The same prompt and seed with each epoch at each weight. Write one prompt a line; without a LoRA in it, that is added.")),
+            h("p.ls-hint", {}, t("The same prompt and seed with each epoch at each weight. Write one prompt a line; the LoRA is added by itself, weight 0 is the base model.")),
             h("div.ls-test-fields.ls-wide", {}, Studio.field(t("Prompt"), inputs.prompts), Studio.field(t("Negative prompt"), inputs.negative)),
             h("div.ls-field", {}, h("span.ls-label", {}, t("Epochs")), epochs.node),
-            h("div.ls-test-fields", {}, Studio.field(t("Weights (0: base model)"), inputs.weights), Studio.field(t("Seeds"), inputs.seeds), Studio.field(t("Sampling steps"), inputs.steps),
+            h("div.ls-test-fields", {}, Studio.field(t("Weights"), inputs.weights), Studio.field(t("Seeds"), inputs.seeds), Studio.field(t("Sampling steps"), inputs.steps),
                 Studio.field(t("CFG scale"), inputs.cfg), Studio.field(t("Width"), inputs.width), Studio.field(t("Height"), inputs.height)),
             h("div.ls-row", {}, draw, line), hint, bar.node, list, view);
         count();

@@ -36,6 +36,18 @@ def family(tag: str) -> str:
     return f"colour of {rest}" if first in COLOURS and rest and " " not in rest else ""
 
 
+def alternatives(tags: Iterable[str]) -> list[str]:
+    """What could stand in the place of each tag: the other lengths of hair, other colours of the same thing."""
+    found: list[str] = []
+    for tag in tags:
+        name = family(tag)
+        if name == "hair length":
+            found += sorted(LENGTHS)
+        elif name.startswith("colour of "):
+            found += [f"{colour} {name.removeprefix('colour of ')}" for colour in ("black", "brown", "blue", "green", "red", "purple")]
+    return list(dict.fromkeys(found))
+
+
 def families(tags: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Family name -> its members among ``tags``, in their order; tags without a family are left out."""
     found: dict[str, list[str]] = {}

@@ -17,7 +17,7 @@ from ..dataset import list_items, read_caption
 from ..errors import UserError
 from ..files import read_json
 from ..project import Project
-from .families import plain
+from .families import alternatives, plain
 from .measure import Judge
 from .options import NO_TAGGER, EvaluateOptions
 from .scores import Reader
@@ -174,10 +174,10 @@ class TaggerJudge:
 
 
 class NoJudge:
-    """Reads nothing: the pictures are drawn to be looked at. Its tags are the captions' own, so that the prompts can vary them."""
+    """Reads nothing: the pictures are drawn to be looked at. Its tags are what the prompts may be made of."""
 
-    def __init__(self, captions: Sequence[Sequence[str]]) -> None:
-        tags = tuple(dict.fromkeys(plain(tag) for caption in captions for tag in caption))
+    def __init__(self, captions: Sequence[Sequence[str]], traits: Sequence[str]) -> None:
+        tags = tuple(dict.fromkeys([*(plain(tag) for caption in captions for tag in caption), *traits, *alternatives(traits)]))
         self.reader = Reader(tags, (1.0,) * len(tags))
 
     def predict(self, pictures: Sequence[Image]) -> None:
@@ -200,7 +200,7 @@ def judge_for(setup: Setup) -> Judge:
             f"Name one to read the pictures with: evaluate RUN --tagger NAME; or {NO_TAGGER} to only draw them.",
         )
     if name == NO_TAGGER:
-        return NoJudge(setup.captions)
+        return NoJudge(setup.captions, setup.traits)
     tagger = load_tagger(name)
     general, character = thresholds_of(name)
     return TaggerJudge(tagger, general, character)

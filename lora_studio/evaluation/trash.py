@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -103,18 +103,17 @@ def _new_batch(trash: Path) -> Path:
     raise UserError(f"No new folder can be made in {trash}.")
 
 
-def _move_all(moves: Sequence[Move], move: Callable[[Path, Path], None] | None = None) -> None:
+def _move_all(moves: Sequence[Move]) -> None:
     """All or none: after a failure what was moved goes back, and the failure is told."""
-    one = move or move_file
     done: list[Move] = []
     try:
         for source, target in moves:
-            one(source, target)
+            move_file(source, target)
             done.append((source, target))
     except (OSError, UserError) as error:
         for source, target in reversed(done):
             with suppress(OSError, UserError):
-                one(target, source)
+                move_file(target, source)
         if isinstance(error, UserError):
             raise
         friendly = explain_os_error(error, source)

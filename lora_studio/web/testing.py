@@ -43,10 +43,12 @@ def routes(context: Context) -> APIRouter:
 
     @own.get(RUN + "/evaluation")
     async def evaluation(project: str, run: str) -> Response:
+        """The report of a run (null: not evaluated), where each of its pictures is, and the samples of the training."""
         return JSON(await in_thread(lambda: context.studio.evaluation(run_of(project, run))))
 
     @own.post(RUN + "/evaluate")
     async def evaluate(project: str, run: str, request: Request) -> Response:
+        """Start an evaluation as a job; the body holds EvaluateOptions but for what only the machine can decide."""
         body = await read_body(request)
 
         def start() -> Job:
@@ -63,10 +65,12 @@ def routes(context: Context) -> APIRouter:
 
     @own.get(RUN + "/evaluation/pictures/{path:path}")
     async def pictures(project: str, run: str, path: str) -> Response:
+        """A picture of the evaluation, by the address that it has in the evaluation's columns."""
         return await in_thread(lambda: _picture(run_of(project, run).folder / "evaluation" / "pictures", path))
 
     @own.get(RUN + "/evaluation/samples/{path:path}")
     async def samples(project: str, run: str, path: str) -> Response:
+        """A picture drawn while training."""
         return await in_thread(lambda: _picture(run_of(project, run).folder / "samples", path))
 
     @own.get(RUN + "/evaluation/report.html")
@@ -83,10 +87,12 @@ def routes(context: Context) -> APIRouter:
 
     @own.get(RUN + "/grids")
     async def grids(project: str, run: str) -> Response:
+        """The grids of a run, newest first, with how much of each is drawn."""
         return JSON({"grids": await in_thread(lambda: context.studio.grids(run_of(project, run)))})
 
     @own.get(GRID)
     async def grid(project: str, run: str, grid: str) -> Response:
+        """A grid's options and cells."""
         return JSON(await in_thread(lambda: context.studio.grid(run_of(project, run), grid)))
 
     @own.post(RUN + "/grids")
@@ -130,12 +136,14 @@ def routes(context: Context) -> APIRouter:
 
     @own.get(GRID + "/pictures/{path:path}")
     async def cells(project: str, run: str, grid: str, path: str) -> Response:
+        """One cell of a grid."""
         return await in_thread(lambda: _picture(context.studio.grid_folder(run_of(project, run), grid), path))
 
     # -- saved epochs ----------------------------------------------------------
 
     @own.get(ONE + "/loras")
     async def loras(project: str) -> Response:
+        """The project's saved epochs with what to write into a prompt, and what lies in its trash."""
         return JSON(await in_thread(lambda: context.studio.loras(context.project(project))))
 
     @own.post(ONE + "/loras/keep")
@@ -149,6 +157,7 @@ def routes(context: Context) -> APIRouter:
 
     @own.post(ONE + "/loras/restore")
     async def restore(project: str, request: Request) -> Response:
+        """{batch: name or ""}: a batch of the trash, the newest if none is named, goes back where it was."""
         batch = (await read_body(request)).get("batch", "")
         if not isinstance(batch, str):
             raise UserError("The request cannot be used: batch should be text.")
@@ -156,6 +165,7 @@ def routes(context: Context) -> APIRouter:
 
     @own.post(ONE + "/loras/{file}/weight")
     async def weight(project: str, file: str, request: Request) -> Response:
+        """{weight: number}: what the WebUI writes into the prompt when the LoRA's card is clicked."""
         value = (await read_body(request)).get("weight")
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise UserError("The request cannot be used: weight should be a number.")
@@ -163,6 +173,7 @@ def routes(context: Context) -> APIRouter:
 
     @own.get(ONE + "/loras/{file}/preview")
     async def preview(project: str, file: str) -> Response:
+        """The picture beside a LoRA."""
         found = await in_thread(lambda: context.studio.lora_preview(context.project(project), file))
         if found is None:
             raise HTTPException(404, "This LoRA has no preview.")

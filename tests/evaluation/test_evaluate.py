@@ -180,6 +180,34 @@ def test_chosen_epochs_and_traits(tmp_path: Path) -> None:
     assert any("monocle" in note for note in report["notes"])
 
 
+def test_without_a_tagger_the_pictures_are_drawn_and_nothing_is_scored(tmp_path: Path) -> None:
+    run = make_run(tmp_path, ["a-01", "a-02-good"])
+    report = evaluate(run, replace(SMALL, tagger="none"), painter=ScenePainter())
+    assert report["recommended"] == 2 and "choose by looking" in report["reason"] and "评分" in report["reason_zh"]
+    assert [report["base"][k] for k in ("likeness", "flexibility", "leakage")] == [None, None, None]
+    assert {p["kind"] for p in report["prompts"]} == {"trigger", "flexibility", "leakage"}
+    assert report["by_tag"] == {} and len(list((run / "evaluation" / "pictures" / "epoch-02").iterdir())) == 10
+    strangers = [p["text"] for p in report["prompts"] if p["kind"] == "leakage"]
+    assert all(" hair" in text and "mikuzu" not in text and "purple hair" not in text for text in strangers)
+    assert "choose by looking" in (run / "evaluation" / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_unknown_tagger_is_asked_for(tmp_path: Path) -> None:
+    run = make_run(tmp_path, ["a-01"])
+    (run.parent.parent / "project.json").write_text(json.dumps({"version": 1, "trigger": "mikuzu"}), encoding="utf-8")
+    with pytest.raises(UserError, match="not known which tagger"):
+        evaluate(run, SMALL, painter=ScenePainter())
+
+
+def test_captions_of_a_project_that_was_moved_are_found(tmp_path: Path) -> None:
+    run = make_run(tmp_path, ["a-01", "a-02-good"])
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    config["folders"] = [{"path": "/where/it/was/dataset"}]
+    (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    report, _, _ = run_evaluation(run)
+    assert report["images"] == 6
+
+
 def test_errors_for_people(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a training run"):
         run_evaluation(tmp_path)
