@@ -19,8 +19,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lora_studio.crop import CropOptions, apply_plan, make_plan
-from lora_studio.dataset import list_items
+from lora_studio.crop import CropOptions, apply_plan, plan_project
+from lora_studio.crop.looks import looks_path
 from lora_studio.project import Project
 
 
@@ -53,11 +53,12 @@ def main() -> None:
         out.mkdir()
         make_pictures(project.raw_dir, arguments.images, (width, height), arguments.source_format)
         for _ in range(arguments.repeats):
+            looks_path(project).unlink(missing_ok=True)
             started = time.perf_counter()
-            plan = make_plan(list_items(project.raw_dir), options)
+            plan = plan_project(project, options)
             planned.append(time.perf_counter() - started)
             started = time.perf_counter()
-            apply_plan(plan, project)
+            apply_plan(plan, project, force=True)
             applied.append(time.perf_counter() - started)
             started = time.perf_counter()
             for entry in plan.entries:

@@ -84,9 +84,24 @@ def _new(args: argparse.Namespace, studio: Studio) -> Any:
 
 
 def _crop(args: argparse.Namespace, studio: Studio) -> Any:
+    project, progress = studio.open(args.project), _progress(args, "crop")
+    options = None if args.stored else _crop_options(args)
+    if args.plan_only:
+        plan = studio.crop_plan(project, options, progress)
+        _say(args, f"{len(plan.entries)} pictures would be cropped.")
+        _say_left_out(args, plan.skipped)
+        return plan
+    report = studio.crop(project, options, progress, args.force)
+    there = f" ({len(report['unchanged'])} of them were there already)" if report["unchanged"] else ""
+    _say(args, f"{len(report['written']) + len(report['unchanged'])} pictures are in the dataset{there}.")
+    _say_left_out(args, report["skipped"])
+    return report
+
+
+def _crop_options(args: argparse.Namespace) -> Any:
     from .crop import CropOptions
 
-    options = CropOptions(
+    return CropOptions(
         size=args.size,
         base=args.base,
         focal=args.focal,
@@ -95,10 +110,6 @@ def _crop(args: argparse.Namespace, studio: Studio) -> Any:
         format=args.format,
         quality=args.quality,
     )
-    report = studio.crop(studio.open(args.project), options, _progress(args, "crop"))
-    _say(args, f"{len(report['written'])} pictures are in the dataset.")
-    _say_left_out(args, report["skipped"])
-    return report
 
 
 def _tag(args: argparse.Namespace, studio: Studio) -> Any:
@@ -466,6 +477,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--base", type=int, default=512, help="with bucket: area is base x base")
     sub.add_argument("--focal", choices=("smart", "center", "centre"), default="smart")
     sub.add_argument("--plan", metavar="FILE", help="take the boxes of this plan file")
+    sub.add_argument("--stored", action="store_true", help="with the settings chosen in the tab, whatever else is given")
+    sub.add_argument("--plan-only", action="store_true", help="print what would be done; no picture is written")
+    sub.add_argument("--force", action="store_true", help="write pictures anew that are there already as planned")
     sub.add_argument("--upscale", action="store_true", help="enlarge pictures that are too small")
     sub.add_argument("--format", default="png", choices=("png", "jpg", "webp"))
     sub.add_argument("--quality", type=int, default=95)

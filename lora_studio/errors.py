@@ -10,3 +10,7 @@ class UserError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class OutdatedError(UserError):
+    """A change made upon something that somebody else has changed since."""

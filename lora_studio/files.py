@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import time
 import unicodedata
 import uuid
@@ -71,10 +72,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise
 
 
-def atomic_write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` whole or not at all. Raises UserError for a full disk or a lack of permission."""
+def atomic_write_bytes(path: str | Path, data: bytes, sync: bool = False) -> None:
+    """Write `data` whole or not at all. Raises UserError for a full disk or a lack of permission.
+
+    sync: return only once the disk itself has the data, so that a power cut cannot take them back.
+    """
     with atomic_path(path) as temporary, temporary.open("xb") as file:
         file.write(data)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:
@@ -85,6 +92,144 @@ def atomic_write_text(path: str | Path, text: str) -> None:
 def atomic_write_json(path: str | Path, obj: Any) -> None:
     """Write `obj` as readable JSON (UTF-8, not escaped), whole or not at all."""
     atomic_write_text(path, json.dumps(obj, ensure_ascii=False, indent=2) + "\n")
+
+
+class Rewriter:
+    """Replaces many small files, each whole or not at all, several times faster than `atomic_write_bytes` one by one.
+
+    A replaced file is not freed: a hard link keeps it in the folder `spare`, and the next Rewriter writes over it. ext4, for
+    one, is slow to find room for a new file for minutes after thousands were freed. Where there are no hard links, files
+    are made anew. Only a file of which `spare` holds the only link is written over, and never in the round that replaced
+    it: a program that has it open still reads what it opened.
+    """
+
+    def __init__(self, spare: str | Path) -> None:
+        self.spare = Path(spare)
+        self.spare.mkdir(parents=True, exist_ok=True)
+        self._kept = [entry.path for entry in os.scandir(self.spare) if entry.is_file(follow_symlinks=False)]
+        self._prefix = os.path.join(str(self.spare), uuid.uuid4().hex[:12] + "-")
+        self._count = 0
+        self._linking = True
+
+    def write(self, path: str | Path, data: bytes) -> os.stat_result:
+        """Make `data` the file's content; returns its stat. Raises UserError for a full disk or a lack of permission."""
+        try:
+            temporary, found = self._filled(data)
+            self._keep(str(path))
+            _replace(Path(temporary), Path(path))
+            return found
+        except OSError as error:
+            if (friendly := explain_os_error(error, Path(path))) is not None:
+                raise friendly from error
+            raise
+
+    def _new_name(self) -> str:
+        self._count += 1
+        return f"{self._prefix}{self._count}"
+
+    def _filled(self, data: bytes) -> tuple[str, os.stat_result]:
+        """A file in `spare` that holds `data`, and its stat."""
+        flags = os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+        while self._kept:
+            name = self._kept.pop()
+            file = os.open(name, flags)
+            try:
+                found = os.fstat(file)
+                if found.st_nlink == 1:
+                    return name, _fill(file, data, found.st_size)
+            finally:
+                os.close(file)
+            os.unlink(name)
+        name = self._new_name()
+        file = os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            return name, _fill(file, data, 0)
+        finally:
+            os.close(file)
+
+    def _keep(self, path: str) -> None:
+        if not self._linking:
+            return
+        try:
+            if os.lstat(path).st_nlink == 1:
+                os.link(path, self._new_name())
+        except FileNotFoundError:
+            pass
+        except OSError:
+            self._linking = False
+
+
+def _fill(file: int, data: bytes, size: int) -> os.stat_result:
+    """Make `data` the content of an open file of `size` bytes."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(file, left) :]
+    if size > len(data):
+        os.ftruncate(file, len(data))
+    return os.fstat(file)
+
+
+@contextmanager
+def locked(path: str | Path, timeout: float = 30.0) -> Iterator[None]:
+    """Hold a lock file: one thread of one process at a time is inside the block. The file stays and stays empty.
+
+    A process that ends, however it does, gives its locks back. On a file system without locks the block runs unlocked.
+    Raises UserError when another one holds the lock longer than `timeout` seconds, or the file cannot be made.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        if (friendly := explain_os_error(error, path)) is not None:
+            raise friendly from error
+        raise
+    try:
+        held = _lock(file, path, time.monotonic() + timeout)
+        try:
+            yield
+        finally:
+            if held:
+                _unlock(file)
+    finally:
+        os.close(file)
+
+
+def _lock(file: int, path: Path, until: float) -> bool:
+    while True:
+        try:
+            _try_lock(file)
+            return True
+        except OSError as error:
+            if error.errno not in _HELD:
+                return False
+        if time.monotonic() > until:
+            raise UserError(f"Another program is working in {path.parent}.", "Wait for it to end, then try again.")
+        time.sleep(0.01)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _HELD = {errno.EACCES, errno.EDEADLK}
+
+    def _try_lock(file: int) -> None:
+        os.lseek(file, 0, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+
+    def _unlock(file: int) -> None:
+        os.lseek(file, 0, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
+else:
+    import fcntl
+
+    _HELD = {errno.EWOULDBLOCK, errno.EACCES}
+
+    def _try_lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def read_json(path: str | Path) -> Any:

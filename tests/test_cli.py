@@ -72,7 +72,6 @@ def test_mistakes_are_one_json_object_too(run: Run, capsys: pytest.CaptureFixtur
         (("inspect", str(tmp_path / "absent.safetensors")), "does not exist"),
         (("crop",), "required"),
         (("fly",), "fly"),
-        (("ui",), "not part of this version"),
     ):
         code, result = run(*words)
         assert code == 2 and set(result) == {"error", "hint"} and expected in result["error"], words

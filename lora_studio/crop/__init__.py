@@ -1,10 +1,24 @@
-"""Cropping in two steps: a plan (boxes, sizes) that can be looked at and changed, and its application. Originals are never touched."""
+"""Cropping: a draft that people change (options, boxes), the plan it comes to, and its application. Originals are never touched."""
 
 from __future__ import annotations
 
-from .apply import CropReport, apply_plan, load_plan, plan_path
+from .applied import load_plan, plan_path
+from .apply import CropReport, apply_plan
 from .focal import focal_point
 from .options import CropOptions
-from .plan import CropEntry, CropPlan, make_plan, read_plan
+from .plan import CropEntry, CropPlan, boxes_of, make_plan, plan_project, read_plan
 
-__all__ = ["CropEntry", "CropOptions", "CropPlan", "CropReport", "apply_plan", "focal_point", "load_plan", "make_plan", "plan_path", "read_plan"]
+__all__ = [
+    "CropEntry",
+    "CropOptions",
+    "CropPlan",
+    "CropReport",
+    "apply_plan",
+    "boxes_of",
+    "focal_point",
+    "load_plan",
+    "make_plan",
+    "plan_path",
+    "plan_project",
+    "read_plan",
+]

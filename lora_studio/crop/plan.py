@@ -1,23 +1,23 @@
-"""The plan: for every picture which box of it becomes which size. Pure but for thumbnails looked at."""
+"""The plan: for every picture which box of it becomes which size. Pure but for `plan_project`, which looks at the pictures."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..dataset import ImageItem, PictureError, bucket_sizes, load_image, pick_bucket
+from ..dataset import bucket_sizes, pick_bucket
 from ..errors import UserError
 from ..files import read_json
 from ..progress import Progress, silent
-from .focal import focal_point, thumbnail_size
+from ..project import Project
+from .choices import Box, Choice
+from .looks import Look, look_at
 from .options import CropOptions
 
 VERSION = 1
-Box = tuple[int, int, int, int]
+AUTOMATIC = Choice()
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class CropEntry:
     """source: file name in raw/, source_size its upright (width, height).
 
     box: left, top, right, bottom in its pixels. size: (width, height) written.
-    method: where the box comes from, "smart", "center" or "plan".
+    method: where the box comes from, "smart", "center", "focal", "drawn" or "plan".
     """
 
     source: str
@@ -125,48 +125,78 @@ def target_size(width: int, height: int, options: CropOptions, buckets: list[tup
     return pick_bucket(width, height, buckets, no_upscale=True, resolution=(options.base, options.base), step=options.bucket_step).size
 
 
-def plan_one(item: ImageItem, options: CropOptions, buckets: list[tuple[int, int]], given: Box | None) -> CropEntry | str:
-    """The entry for one picture, or why there is none. given: a box that somebody chose."""
-    region = (item.width, item.height) if given is None else (given[2] - given[0], given[3] - given[1])
+@dataclass(frozen=True)
+class Proposal:
+    """What would become of one picture. left_out: why nothing does ("" when something does). code: the same for programs:
+    "excluded", "too_small", "other_picture". pending: the focal point is not known yet, the box is in the middle until then.
+    """
+
+    entry: CropEntry
+    left_out: str = ""
+    code: str = ""
+    pending: bool = False
+
+
+def propose(name: str, look: Look, options: CropOptions, buckets: list[tuple[int, int]], choice: Choice = AUTOMATIC) -> Proposal:
+    """The box and size for one picture that can be read, by what its person chose and else by the options."""
+    given = choice.box_for(look.size)
+    region = look.size if given is None else (given[2] - given[0], given[3] - given[1])
+    left_out, code = "", ""
     size = target_size(*region, options, buckets)
     if size is None:
         wanted = "x".join(map(str, options.fixed_size or (options.bucket_step, options.bucket_step)))
-        return f"too small: {region[0]}x{region[1]} for {wanted}; it would have to be enlarged (--upscale)."
-    source_size, aspect = (item.width, item.height), size[0] / size[1]
+        left_out, code = f"too small: {region[0]}x{region[1]} for {wanted}; it would have to be enlarged (--upscale).", "too_small"
+        size = target_size(*region, replace(options, upscale=True), buckets) or region
+    if choice.method == "plan" and given is None:
+        left_out, code = "the plan was made for another picture of this name (its size differs).", "other_picture"
+    if choice.excluded:
+        left_out, code = "left out by hand.", "excluded"
+    aspect = size[0] / size[1]
     if given is not None:
-        return CropEntry(item.path.name, source_size, fit_box(given, source_size, aspect), size, "plan")
-    if options.focal == "center":
-        focal = (0.5, 0.5)
-    else:
-        try:
-            focal = focal_point(load_image(item.path, at_least=thumbnail_size(*source_size)), aspect)
-        except PictureError as error:
-            return error.reason
-    return CropEntry(item.path.name, source_size, place_box(*source_size, aspect, focal), size, options.focal)
+        return Proposal(CropEntry(name, look.size, fit_box(given, look.size, aspect), size, choice.method), left_out, code)
+    method = choice.method if choice.method in ("smart", "center", "focal") else options.focal
+    focal = choice.focal if method == "focal" else (0.5, 0.5) if method == "center" else look.focal(aspect)
+    box = place_box(*look.size, aspect, focal or (0.5, 0.5))
+    return Proposal(CropEntry(name, look.size, box, size, method), left_out, code, focal is None)
 
 
-def make_plan(items: Iterable[ImageItem], options: CropOptions, progress: Progress = silent) -> CropPlan:
-    """Boxes for all pictures. Raises UserError when there are none, or the plan file cannot be used."""
-    items = list(items)
-    if not items:
+def buckets_for(options: CropOptions) -> list[tuple[int, int]]:
+    """The bucket sizes of these options, (width, height)."""
+    return bucket_sizes((options.base, options.base), options.bucket_min, options.largest_bucket_side, options.bucket_step)
+
+
+def make_plan(looks: Mapping[str, Look], options: CropOptions, choices: Mapping[str, Choice] | None = None) -> CropPlan:
+    """Boxes for all pictures. Raises UserError when there are none."""
+    if not looks:
         raise UserError("There are no pictures to crop.", "Bring some in with: new NAME --images DIR")
-    given = {e.source: (e.source_size, e.box) for e in read_plan(options.plan_file).entries} if options.plan_file else {}
-    side = options.base
-    buckets = bucket_sizes((side, side), options.bucket_min, options.largest_bucket_side, options.bucket_step)
-
-    def one(item: ImageItem) -> CropEntry | str:
-        source_size, box = given.get(item.path.name, (None, None))
-        if box is not None and source_size != (item.width, item.height):
-            return "the plan was made for another picture of this name (its size differs)."
-        return plan_one(item, options, buckets, box)
-
+    buckets = buckets_for(options)
     entries: list[CropEntry] = []
     skipped: list[tuple[str, str]] = []
-    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        for done, (item, result) in enumerate(zip(items, pool.map(one, items), strict=True), 1):
-            if isinstance(result, CropEntry):
-                entries.append(result)
-            else:
-                skipped.append((item.path.name, result))
-            progress(done, len(items), item.path.name)
+    for name, look in looks.items():
+        if look.problem:
+            skipped.append((name, look.problem))
+            continue
+        proposal = propose(name, look, options, buckets, (choices or {}).get(name, AUTOMATIC))
+        if proposal.left_out:
+            skipped.append((name, proposal.left_out))
+        else:
+            entries.append(proposal.entry)
     return CropPlan(options, tuple(entries), tuple(skipped))
+
+
+def plan_project(
+    project: Project, options: CropOptions, choices: Mapping[str, Choice] | None = None, progress: Progress = silent
+) -> CropPlan:
+    """Look at the pictures of raw/ as far as is needed and plan their crops; boxes of the options' plan file win over all others."""
+    chosen = {**(choices or {}), **(boxes_of(read_plan(options.plan_file)) if options.plan_file else {})}
+    buckets = buckets_for(options)
+
+    def unknown(name: str, look: Look) -> bool:
+        return propose(name, look, options, buckets, chosen.get(name, AUTOMATIC)).pending
+
+    return make_plan(look_at(project, unknown, progress), options, chosen)
+
+
+def boxes_of(plan: CropPlan) -> dict[str, Choice]:
+    """The boxes of a plan as if somebody had drawn them."""
+    return {entry.source: Choice("plan", None, entry.box, entry.source_size) for entry in plan.entries}

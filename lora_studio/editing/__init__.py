@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from .dataset_edits import EditReport, HistoryLine, HistoryReport, edit_dataset, history, record_captions, redo, undo
+from .carried import Carried
+from .dataset_edits import edit_dataset, edit_pictures, record_captions, restore_first
 from .edits import EditOptions, TraitCount, make_edit
+from .ops import Op
+from .reports import ChangedSinceError, EditReport, HistoryLine, HistoryReport, OpsReport
+from .search import Search
+from .timeline import go_to, history, redo, undo
 from .traits import GROUPS, OPTIONAL_GROUPS, Trait, classify, classify_lines, normal_form
 
 __all__ = [
-    "EditOptions", "EditReport", "HistoryLine", "HistoryReport", "edit_dataset", "history", "record_captions", "redo", "undo",
+    "Carried", "ChangedSinceError", "EditOptions", "EditReport", "HistoryLine", "HistoryReport", "Op", "OpsReport", "Search", "edit_dataset",
+    "edit_pictures", "go_to", "history", "record_captions", "redo", "restore_first", "undo",
     "GROUPS", "OPTIONAL_GROUPS", "Trait", "TraitCount", "classify", "classify_lines", "make_edit", "normal_form",
 ]

@@ -1,125 +1,97 @@
-"""Bulk edits of a dataset's captions: read, edit, record, write; and back again."""
+"""Edits of a dataset's captions: look, edit, record, write; and back again. Nobody else changes them meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..dataset import format_tags, list_items, parse_tags
+from ..dataset import format_tags, parse_tags
 from ..dataset.captions import decode
 from ..errors import UserError
-from .edits import EditOptions, Tags, TraitCount, make_edit
-from .journal import Applied, Journal, read_bytes
+from .carried import Carried, carried_by
+from .edits import EditOptions, Tags, TraitCount, count_matches, make_edit
+from .index import DatasetIndex, Picture, open_index, took
+from .journal import Journal, opened, read_bytes
+from .ops import Op, apply_op
+from .reports import ChangedSinceError, EditReport, OpsReport
 from .traits import normal_form
 
 PREVIEWED = 20
+TOGETHER = 1.0  # seconds: edits of one picture that follow each other this closely are undone together
+LISTED = 20  # edits of one entry that the history tells apart
 
 
-@dataclass(frozen=True)
-class EditReport:
-    """What a bulk edit did, or would do when dry.
+def edit_dataset(
+    dataset_dir: str | Path,
+    options: EditOptions,
+    names: Iterable[str] | None = None,
+    project: tuple[str, Sequence[str]] = ("", ()),
+    revision: int | None = None,
+) -> EditReport:
+    """Edit the captions of a folder's pictures, or of those named, as one undoable step. Captions that stay the same are not written.
 
-    pictures: how many there are; changed: captions that differ; removed_traits: trait tags taken out of the captions, most
-    frequent first; by_group: the traits found, with pictures, frequency and whether removed, by group; kept_states: states
-    left in; kept_rare: traits left in because they are on too few pictures; preview: (file, before, after) of the first
-    changes; refused: (file, why) of captions left alone; entry: the edit's id in the history, empty when nothing was written.
-    """
-
-    pictures: int = 0
-    changed: int = 0
-    removed_traits: tuple[str, ...] = ()
-    by_group: dict[str, tuple[TraitCount, ...]] | None = None
-    kept_states: tuple[str, ...] = ()
-    kept_rare: tuple[str, ...] = ()
-    preview: tuple[tuple[str, str, str], ...] = ()
-    refused: tuple[tuple[str, str], ...] = ()
-    entry: str = ""
-    dry_run: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return {
-            "pictures": self.pictures,
-            "changed": self.changed,
-            "removed_traits": list(self.removed_traits),
-            "by_group": {group: [t.to_dict() for t in traits] for group, traits in (self.by_group or {}).items()},
-            "kept_states": list(self.kept_states),
-            "kept_rare": list(self.kept_rare),
-            "preview": [list(row) for row in self.preview],
-            "refused": [list(row) for row in self.refused],
-            "entry": self.entry,
-            "dry_run": self.dry_run,
-        }
-
-
-@dataclass(frozen=True)
-class HistoryReport:
-    """What undo or redo did. done: False when there was nothing to do; refused: (file, why) of captions left alone."""
-
-    done: bool
-    entry: str = ""
-    kind: str = ""
-    changed: tuple[str, ...] = ()
-    refused: tuple[tuple[str, str], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"done": self.done, "entry": self.entry, "kind": self.kind, "changed": list(self.changed), "refused": [list(r) for r in self.refused]}
-
-
-@dataclass(frozen=True)
-class HistoryLine:
-    """One edit in the history. undone: it can be redone; files: how many captions it changed; details: its options."""
-
-    id: str
-    kind: str
-    when: float
-    files: int
-    undone: bool
-    details: dict[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(self.__dict__)
-
-
-def edit_dataset(dataset_dir: str | Path, options: EditOptions) -> EditReport:
-    """Edit the captions of all pictures in a folder as one undoable step. Captions that stay the same are not written.
-
-    Raises UserError for a folder that is not there, options that mean nothing, a full disk; captions are then whole,
-    each the old or the new one, and the next edit, undo or redo first finishes what was begun.
+    project: its trigger word and traits, to say what becomes of them. revision: of the preview that this edit was decided on.
+    Raises ChangedSinceError when the captions were changed after that; UserError for a folder that is not there, options that
+    mean nothing, a full disk; captions are then whole, each the old or the new one, and the next edit, undo or redo first
+    finishes what was begun.
     """
     folder = Path(dataset_dir)
     options.check()
-    if not options.dry_run:
-        Journal(folder).recover()
-    paths = list(dict.fromkeys(item.caption_path for item in list_items(folder)))
-    before = {path.name: read_bytes(path) for path in paths}
-    captions: dict[str, Tags] = {name: parse_tags(decode(data)[0]) if data else () for name, data in before.items()}
-    edit, traits = make_edit(list(captions.values()), options)
-    past = _past(Journal(folder)) if options.add_back else {}
-    edited = {name: edit(tags, past.get(name, frozenset())) for name, tags in captions.items()}
-    changed = {name: tags for name, tags in edited.items() if tags != captions[name]}
-    entry, applied = "", Applied()
-    if changed and not options.dry_run:
-        bytes_of = {name: (before[name], format_tags(tags).encode("utf-8")) for name, tags in changed.items()}
-        entry, applied = Journal(folder).commit("edit", options.to_dict(), bytes_of)
+    chosen = None if names is None else list(names)
+    if not folder.is_dir():
+        raise UserError(f"The folder {folder} cannot be read: it is not there.", "Check the path.")
+    if options.dry_run:
+        return _plan(folder, options, chosen, project)[0]
+    with opened(folder) as journal:
+        report, changes = _plan(folder, options, chosen, project, journal)
+        if revision is not None and revision != report.revision:
+            raise ChangedSinceError(report)
+        if not changes:
+            return report
+        scope = {} if chosen is None else {"scope": len(chosen)}
+        details = {**options.to_dict(), **scope, "project": report.carried.to_dict()}
+        entry, applied = journal.commit("edit", details, changes)
+        names_changed, now = took(folder, applied)
+    refused = {name for name, _ in applied.refused}
+    return replace(
+        report, changed=len(changes) - len(refused), refused=applied.refused, entry=entry, names=tuple(names_changed), revision=now
+    )
+
+
+def _plan(
+    folder: Path, options: EditOptions, names: Collection[str] | None, project: tuple[str, Sequence[str]], journal: Journal | None = None
+) -> tuple[EditReport, dict[str, tuple[bytes | None, bytes | None]]]:
+    """What an edit would do, and the bytes of the captions it changes, before and after."""
+    index = open_index(folder)
+    with index.lock:
+        index.refresh(now=True)
+        captions, revision = index.captions(names), index.revision
+    tags = {name: picture.tags for name, picture in captions.items()}
+    edit, traits = make_edit(list(tags.values()), options)
+    past = _past(journal or Journal(folder)) if options.add_back else {}
+    edited = {name: edit(before, past.get(name, frozenset())) for name, before in tags.items()}
+    changed = {name: after for name, after in edited.items() if after != tags[name]}
     by_group: dict[str, tuple[TraitCount, ...]] = {}
     for trait in traits:
         by_group[trait.group] = (*by_group.get(trait.group, ()), trait)
-    refused = {name for name, _ in applied.refused}
-    return EditReport(
+    removed = tuple(t.tag for t in traits if t.removed)
+    report = EditReport(
         pictures=len(captions),
-        changed=len(changed) - len(refused),
-        removed_traits=tuple(t.tag for t in traits if t.removed),
+        changed=len(changed),
+        removed_traits=removed,
         by_group=by_group,
         kept_states=tuple(t.tag for t in traits if t.is_state and not t.removed),
         kept_rare=tuple(t.tag for t in traits if not t.removed and not t.is_state),
-        preview=tuple((name, format_tags(captions[name]), format_tags(tags)) for name, tags in list(changed.items())[:PREVIEWED]),
-        refused=applied.refused,
-        entry=entry,
+        preview=tuple((name, format_tags(tags[name]), format_tags(after)) for name, after in list(changed.items())[:PREVIEWED]),
         dry_run=options.dry_run,
+        matches=count_matches(tags.values(), options) if options.search else 0,
+        carried=carried_by(options, removed, *project),
+        revision=revision,
     )
+    return report, {name: (captions[name].data, format_tags(after).encode("utf-8")) for name, after in changed.items()}
 
 
 def _past(journal: Journal) -> dict[str, frozenset[str]]:
@@ -132,47 +104,89 @@ def _past(journal: Journal) -> dict[str, frozenset[str]]:
     return {name: frozenset(forms) for name, forms in had.items()}
 
 
+def edit_pictures(dataset_dir: str | Path, ops: Sequence[Op]) -> OpsReport:
+    """Carry out edits of single pictures, in order, on what their captions hold now, as one undoable step.
+
+    Edits of the same pictures within a second of each other become one step. Raises UserError for a picture that is not there,
+    an edit that means nothing, a full disk.
+    """
+    folder = Path(dataset_dir)
+    for op in ops:
+        op.check()
+    with opened(folder) as journal:
+        index = open_index(folder)
+        now = _fresh(index, [op.name for op in ops])
+        tags = {picture.caption: picture.tags for picture in now.values()}
+        elsewhere = [op.name for op in ops if op.seen is not None and op.seen != now[op.name].tags]
+        for op in ops:
+            caption = now[op.name].caption
+            tags[caption] = apply_op(tags[caption], op)
+        changes: dict[str, tuple[bytes | None, bytes | None]] = {
+            p.caption: (p.data, format_tags(tags[p.caption]).encode("utf-8")) for p in now.values() if p.tags != tags[p.caption]
+        }
+        entry = ""
+        if changes:
+            details = {"ops": [op.summary() for op in ops[:LISTED]], "count": len(ops)}
+            entry, applied = journal.commit("op", details, changes, merge=_follows(journal, ops))
+            changed, revision = took(folder, applied)
+            refused = {name for name, _ in applied.refused}
+            elsewhere += [p.name for p in now.values() if p.caption in refused]
+        else:
+            changed, revision = [], index.revision
+        shown = {name: index.pictures[name].tags for name in dict.fromkeys([op.name for op in ops])}
+    return OpsReport(shown, tuple(changed), tuple(dict.fromkeys(elsewhere)), entry, revision)
+
+
+def _fresh(index: DatasetIndex, names: Iterable[str]) -> dict[str, Picture]:
+    """The pictures named, as they are on disk now. Raises UserError for one that is not there."""
+    with index.lock:
+        if not index.pictures or any(name not in index.pictures for name in names):
+            index.refresh(now=True)
+        found = {}
+        for name in names:
+            if name not in index.pictures:
+                raise UserError(f"There is no picture {name} in the dataset.", "It was renamed or taken away; show the list anew.")
+            index.reread(index.pictures[name].caption)
+            found[name] = index.pictures[name]
+        return found
+
+
+def _follows(journal: Journal, ops: Sequence[Op]) -> bool:
+    """Whether these edits belong to the latest entry: the same pictures, only a moment later."""
+    if not journal.done or journal.undone:
+        return False
+    latest = journal.entry(journal.done[-1])
+    names = {op.get("name") for op in latest.details.get("ops", ())}
+    return latest.kind == "op" and 0 <= time.time() - latest.when < TOGETHER and names == {op.name for op in ops} and len(names) == 1
+
+
 def record_captions(dataset_dir: str | Path, kind: str, captions: dict[str, Tags], details: dict[str, Any] | None = None) -> EditReport:
     """Write these captions {file name: tags} as one undoable step of another kind, e.g. tagging or typing one by hand."""
-    folder = Path(dataset_dir)
-    journal = Journal(folder)
-    journal.recover()
-    changes: dict[str, tuple[bytes | None, bytes | None]] = {}
-    for name, tags in captions.items():
+    for name in captions:
         if Path(name).name != name or name.startswith(".") or not name.lower().endswith(".txt"):
             raise UserError(f"{name!r} is not a caption of this folder.", "Give the file's name alone, ending in .txt.")
-        old, new = read_bytes(folder / name), format_tags(tags).encode("utf-8")
-        if old != new:
-            changes[name] = (old, new)
+    wanted: dict[str, bytes | None] = {name: format_tags(tags).encode("utf-8") for name, tags in captions.items()}
+    with opened(dataset_dir) as journal:
+        return _record(journal, kind, details or {}, wanted)
+
+
+def restore_first(dataset_dir: str | Path, project: tuple[str, Sequence[str]] = ("", ())) -> EditReport:
+    """Bring every caption back to how it was before this program first touched it, as one more undoable step."""
+    with opened(dataset_dir) as journal:
+        first = journal.first_states()
+        back = {normal_form(tag) for data in first.values() if data for tag in parse_tags(decode(data)[0])}
+        carried = Carried(dropped=tuple(tag for tag in project[1] if normal_form(tag) in back))
+        return replace(_record(journal, "restore", {"project": carried.to_dict()}, first), carried=carried)
+
+
+def _record(journal: Journal, kind: str, details: dict[str, Any], wanted: dict[str, bytes | None]) -> EditReport:
+    folder = journal.dataset_dir
+    before = {name: read_bytes(folder / name) for name in wanted}
+    changes = {name: (before[name], data) for name, data in wanted.items() if before[name] != data}
     if not changes:
-        return EditReport(pictures=len(captions))
-    entry, applied = journal.commit(kind, details or {}, changes)
-    return EditReport(pictures=len(captions), changed=len(applied.changed), refused=applied.refused, entry=entry)
-
-
-def _step(dataset_dir: str | Path, step: Callable[[Journal], Any]) -> HistoryReport:
-    result = step(Journal(dataset_dir))
-    if result is None:
-        return HistoryReport(done=False)
-    entry, applied = result
-    return HistoryReport(True, entry.id, entry.kind, applied.changed, applied.refused)
-
-
-def undo(dataset_dir: str | Path) -> HistoryReport:
-    """Bring the captions back, byte for byte, to before the latest edit. A caption changed by another program since is left alone and named."""
-    return _step(dataset_dir, Journal.undo)
-
-
-def redo(dataset_dir: str | Path) -> HistoryReport:
-    """Do the edit again that was undone last."""
-    return _step(dataset_dir, Journal.redo)
-
-
-def history(dataset_dir: str | Path) -> list[HistoryLine]:
-    """All edits in force, oldest first, then those that can be redone, next first."""
-    journal = Journal(dataset_dir)
-    lines = []
-    for identity, undone in [*((i, False) for i in journal.done), *((i, True) for i in reversed(journal.undone))]:
-        entry = journal.entry(identity)
-        lines.append(HistoryLine(entry.id, entry.kind, entry.when, entry.count, undone, entry.details))
-    return lines
+        return EditReport(pictures=len(wanted))
+    entry, applied = journal.commit(kind, details, changes)
+    names, revision = took(folder, applied)
+    return EditReport(
+        pictures=len(wanted), changed=len(applied.changed), refused=applied.refused, entry=entry, names=tuple(names), revision=revision
+    )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import UserError
+from .search import Search
+from .tokens import count_tokens
 from .traits import GROUPS, OPTIONAL_GROUPS, Trait, classify, normal_form
 
 Tags = tuple[str, ...]
@@ -17,7 +19,8 @@ Sort = Literal[False, "alphabetical", "frequency"]
 
 @dataclass(frozen=True)
 class EditOptions:
-    """One bulk edit, applied to every caption in this order: replace, remove, traits, add, dedupe, sort, trigger.
+    """One bulk edit, applied to every caption in this order: search, replace, remove, traits, add, dedupe, sort, add_front, trigger,
+    add_after, limits.
 
     dedupe: drop repeated tags, the first stays. remove_traits: None leaves traits alone, () takes every default group,
     names take those groups. include_states: take states (closed eyes, wet hair) of these groups too.
@@ -25,6 +28,9 @@ class EditOptions:
     trigger: word put first in every caption. add: tags appended where missing (trait removal spares them). add_back: tags that trait removal
     spares, and that are appended again to the captions that had them before an earlier edit. remove: tags removed everywhere.
     replace: (old, new) pairs; an empty new removes. sort: tags behind the trigger "alphabetical" or by "frequency".
+    search: searches and replacements, one after the other. add_front, add_after: tags put in front or right behind the trigger,
+    also where they are in the caption already. leader: the tag that counts as trigger for `add_after` and `sort` where the edit
+    itself sets none. max_tags, max_tokens: what is beyond is cut off (0: no limit; CLIP's tokens, commas counted).
     dry_run: report only.
     """
 
@@ -38,6 +44,12 @@ class EditOptions:
     remove: tuple[str, ...] = ()
     replace: tuple[tuple[str, str], ...] = ()
     sort: Sort = False
+    search: tuple[Search, ...] = ()
+    add_front: tuple[str, ...] = ()
+    add_after: tuple[str, ...] = ()
+    leader: str = ""
+    max_tags: int = 0
+    max_tokens: int = 0
     dry_run: bool = False
 
     def groups(self) -> tuple[str, ...]:
@@ -59,7 +71,9 @@ class EditOptions:
             wrong.append(f"trait frequency {self.trait_frequency} is not between 0 and 1")
         if self.sort not in (False, "alphabetical", "frequency"):
             wrong.append(f"sort {self.sort!r} is neither alphabetical nor frequency")
-        for name in ("add", "add_back", "remove"):
+        if self.max_tags < 0 or self.max_tokens < 0:
+            wrong.append("a limit is below 0")
+        for name in ("add", "add_back", "remove", "add_front", "add_after"):
             wrong += [f"{name}: {tag!r} is not one tag" for tag in getattr(self, name) if not _is_tag(tag)]
         wrong += [f"replace: {old!r} is not one tag" for old, _ in self.replace if not _is_tag(old)]
         wrong += [f"replace: {new!r} is not one tag" for _, new in self.replace if new.strip() and not _is_tag(new)]
@@ -67,6 +81,8 @@ class EditOptions:
             wrong.append(f"the trigger {self.trigger!r} is not one tag")
         if wrong:
             raise UserError("The edit cannot be done: " + "; ".join(wrong) + ".", "A tag is a word or words without commas or line breaks.")
+        for search in self.search:
+            search.check()
         self.groups()
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,6 +98,12 @@ class EditOptions:
             "remove": list(self.remove),
             "replace": [list(pair) for pair in self.replace],
             "sort": self.sort,
+            "search": [search.to_dict() for search in self.search],
+            "add_front": list(self.add_front),
+            "add_after": list(self.add_after),
+            "leader": self.leader,
+            "max_tags": self.max_tags,
+            "max_tokens": self.max_tokens,
             "dry_run": self.dry_run,
         }
 
@@ -91,9 +113,10 @@ class EditOptions:
         traits = data.get("remove_traits")
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         known["remove_traits"] = None if traits is None else tuple(traits)
-        for name in ("add", "add_back", "remove"):
+        for name in ("add", "add_back", "remove", "add_front", "add_after"):
             known[name] = tuple(data.get(name, ()))
         known["replace"] = tuple((str(old), str(new)) for old, new in data.get("replace", ()))
+        known["search"] = tuple(s if isinstance(s, Search) else Search(**s) for s in data.get("search", ()))
         return cls(**known)
 
 
@@ -150,6 +173,30 @@ def triggered(tags: Tags, trigger: str) -> Tags:
         return tags
     form = normal_form(trigger)
     return (trigger.strip(), *(tag for tag in tags if normal_form(tag) != form))
+
+
+def fronted(tags: Tags, front: Iterable[str], leader: str = "") -> Tags:
+    """`front` (each tag once) before all others; with a `leader` that stands first, right behind it."""
+    front = deduped(tag.strip() for tag in front)
+    if not front:
+        return tags
+    forms = {normal_form(tag) for tag in front}
+    rest = tuple(tag for tag in tags if normal_form(tag) not in forms)
+    at = 1 if leader and rest and normal_form(rest[0]) == normal_form(leader) else 0
+    return (*rest[:at], *front, *rest[at:])
+
+
+def limited(tags: Tags, max_tags: int, max_tokens: int) -> Tags:
+    """The first tags, as many as the limits let through (0: no limit)."""
+    if max_tags:
+        tags = tags[:max_tags]
+    if max_tokens:
+        used = 0
+        for place, tag in enumerate(tags):
+            used += count_tokens(tag) + (place > 0)
+            if used > max_tokens:
+                return tags[:place]
+    return tags
 
 
 @dataclass(frozen=True)
@@ -209,13 +256,23 @@ def make_edit(captions: Sequence[Tags], options: EditOptions) -> tuple[Edit, tup
     """
     options.check()
     dropped = {normal_form(tag) for tag in options.remove}
-    cleaned = [without(replaced(tags, options.replace), dropped, options.trigger) for tags in captions]
-    traits = find_traits(cleaned, options)
+    searches = [search.function() for search in options.search]
+    protected = options.trigger
+
+    def start(tags: Tags) -> Tags:
+        for search in searches:
+            tags = search(tags)[0]
+        return without(replaced(tags, options.replace), dropped, protected) if options.replace or dropped else tags
+
+    traits = find_traits([start(tags) for tags in captions] if options.remove_traits is not None else (), options)
     unwanted = {normal_form(trait.tag) for trait in traits if trait.removed}
 
     def body(tags: Tags, past: Collection[str]) -> Tags:
-        result = without(without(replaced(tags, options.replace), dropped, options.trigger), unwanted, options.trigger)
-        result = added(result, (*(tag for tag in options.add_back if normal_form(tag) in past), *options.add))
+        result = start(tags)
+        if unwanted:
+            result = without(result, unwanted, protected)
+        extra = (*(tag for tag in options.add_back if normal_form(tag) in past), *options.add)
+        result = added(result, extra) if extra else result
         return deduped(result) if options.dedupe else result
 
     counts: Counter[str] = Counter()
@@ -224,6 +281,22 @@ def make_edit(captions: Sequence[Tags], options: EditOptions) -> tuple[Edit, tup
             counts.update({normal_form(tag) for tag in body(tags, ())})
 
     def edit(tags: Tags, past: Collection[str] = ()) -> Tags:
-        return triggered(ordered(body(tags, past), options.sort, counts), options.trigger)
+        result = body(tags, past)
+        if options.sort:
+            leader = next((tag for tag in result if normal_form(tag) == normal_form(options.leader)), "") if options.leader else ""
+            result = triggered(ordered(result, options.sort, counts), leader)
+        result = fronted(triggered(fronted(result, options.add_front), options.trigger), options.add_after, options.trigger or options.leader)
+        return limited(result, options.max_tags, options.max_tokens)
 
     return edit, traits
+
+
+def count_matches(captions: Iterable[Tags], options: EditOptions) -> int:
+    """How often the searches of an edit find something, one after the other as they are applied."""
+    functions = [search.function() for search in options.search]
+    total = 0
+    for tags in captions:
+        for function in functions:
+            tags, count = function(tags)
+            total += count
+    return total

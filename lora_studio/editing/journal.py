@@ -1,31 +1,40 @@
 """The history of a dataset's captions: every bulk edit with the exact bytes before and after, undo and redo without limit.
 
 `dataset/.lora_studio/history/`:
-- `entries/000001.jsonl`: one bulk edit, never changed once in force. Line 1 says what it was, line 2 holds each changed
+- `entries/000001.jsonl`: one edit, never changed once in force. Line 1 says what it was, line 2 holds each changed
   file's bytes before and after (base64, so any encoding survives; null = no file);
 - `first/<name>`: each caption as it was before this program first touched it (`<name>.absent`, empty, when there was none);
-- `state.json`: which entries are in force and which can be redone, and the change under way, if any.
+- `state.json`: which entries are in force and which can be redone, and the change under way, if any;
+- `spare/`: replaced files that the next bulk edit writes over (see `files.Rewriter`);
+- `lock`: held while one of two programs changes captions.
 
-A change is announced in state.json, with all its bytes already stored, before the first caption is touched; each caption is
-then replaced whole. Whatever interrupts it, each caption is the old one or the new one, and `recover` finishes the change.
+A change is announced in state.json, with all its bytes already on the disk itself, before the first caption is touched;
+each caption is then replaced whole. Whatever interrupts it, each caption is the old one or the new one, and `recover`
+finishes the change. The captions themselves are left to the system to write out: a power cut may take the last seconds of
+them, and their bytes are in the entry.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import time
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import atomic_write_bytes, atomic_write_json, atomic_write_text, explain_os_error, read_json
+from ..files import Rewriter, atomic_write_bytes, atomic_write_text, explain_os_error, locked, read_json
 
 FOLDER = Path(".lora_studio") / "history"
 CHANGED_SINCE = "it was changed outside this program since, and is left as it is"
+MANY = 20  # captions from which on a change uses spare files
+
+Stamp = tuple[int, int]
+"""A file's time of change in nanoseconds and its size: the same stamp, the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +59,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Applied:
-    """What a change did to the folder. changed: names written or removed; refused: (name, why) of files left alone."""
+    """What a change did to the folder. changed: names written or removed; refused: (name, why) of files left alone.
+
+    written: each changed file's bytes and stamp now (None: there is no file).
+    """
 
     changed: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
+    written: dict[str, tuple[bytes | None, Stamp | None]] = field(default_factory=dict)
 
 
 def read_bytes(path: Path) -> bytes | None:
@@ -74,8 +87,18 @@ def _unpack(text: str | None) -> bytes | None:
     return None if text is None else base64.b64decode(text, validate=True)
 
 
+@contextmanager
+def opened(dataset_dir: str | Path) -> Iterator[Journal]:
+    """The journal of a folder for changing its captions: no other thread or program does until the block ends,
+    and what was interrupted is finished first."""
+    with locked(Path(dataset_dir) / FOLDER / "lock"):
+        journal = Journal(dataset_dir)
+        journal.recover()
+        yield journal
+
+
 class Journal:
-    """The history of one dataset folder. Call `recover` before reading captions that are about to be changed."""
+    """The history of one dataset folder. For changing captions get it from `opened`; for reading alone make one."""
 
     def __init__(self, dataset_dir: str | Path) -> None:
         self.dataset_dir = Path(dataset_dir)
@@ -125,29 +148,30 @@ class Journal:
 
     def _save(self) -> None:
         state = {"version": 1, "last": self.last, "done": self.done, "undone": self.undone, "pending": self.pending}
-        atomic_write_json(self.folder / "state.json", state)
+        atomic_write_text(self.folder / "state.json", json.dumps(state) + "\n")
 
-    def _keep_first(self, name: str, data: bytes | None) -> None:
-        first = self.folder / "first"
-        if not (first / name).exists() and not (first / f"{name}.absent").exists():
-            atomic_write_bytes(first / (name if data is not None else f"{name}.absent"), data or b"")
-
-    def commit(self, kind: str, details: Mapping[str, Any], changes: Mapping[str, tuple[bytes | None, bytes | None]]) -> tuple[str, Applied]:
+    def commit(
+        self, kind: str, details: Mapping[str, Any], changes: Mapping[str, tuple[bytes | None, bytes | None]], merge: bool = False
+    ) -> tuple[str, Applied]:
         """Record a change of captions {name: (before, after)} and carry it out; what could be redone no longer can.
 
+        merge: the latest entry changed the same files and nobody wants to undo the two apart: one takes both's place.
         Returns the entry's id and what was done: a file that is no longer `before` is left alone and named.
         Raises UserError for a full disk or a lack of permission: then either no caption was touched, or the
         change is announced and `recover` finishes it.
         """
         self.recover()
-        for name, (before, _) in changes.items():
-            self._keep_first(name, before)
+        merged = self.done[-1] if merge and self.done and not self.undone else ""
+        first = {c.name: c.before for c in self.changes(merged)} if merged else {}
+        if first.keys() != changes.keys() or any(first[name] == after for name, (_, after) in changes.items()):
+            merged, first = "", {}  # a change taken back at once stays two entries: an entry changes something
         identity = f"{self.last + 1:06d}"
         header = {"id": identity, "kind": kind, "when": time.time(), "count": len(changes), "details": dict(details)}
-        rows = [[name, _pack(before), _pack(after)] for name, (before, after) in changes.items()]
-        atomic_write_text(self._path(identity), json.dumps(header, ensure_ascii=False) + "\n" + json.dumps(rows, ensure_ascii=False) + "\n")
+        rows = [[name, _pack(first.get(name, before)), _pack(after)] for name, (before, after) in changes.items()]
+        text = json.dumps(header, ensure_ascii=False) + "\n" + json.dumps(rows, ensure_ascii=False) + "\n"
+        atomic_write_bytes(self._path(identity), text.encode("utf-8"), sync=True)
         self.last += 1
-        return identity, self._carry_out("do", identity)
+        return identity, self._carry_out("do", identity, merged)
 
     def undo(self) -> tuple[Entry, Applied] | None:
         """Take the latest entry back; None when there is none."""
@@ -163,45 +187,110 @@ class Journal:
         """Finish the change that was interrupted; None when none was."""
         if self.pending is None:
             return None
-        return self._finish(self.pending["action"], self.pending["entry"], self.changes(self.pending["entry"]))
+        return self._finish(self.pending["action"], self.pending["entry"], self.pending.get("merged", ""))
 
-    def _carry_out(self, action: str, identity: str) -> Applied:
+    def first_states(self) -> dict[str, bytes | None]:
+        """Each caption that this program ever touched as it was before; None where there was none."""
+        folder = self.folder / "first"
+        if not folder.is_dir():
+            return {}
+        names = sorted(entry.name for entry in os.scandir(folder))
+        return {name.removesuffix(".absent"): None if name.endswith(".absent") else read_bytes(folder / name) for name in names}
+
+    def _carry_out(self, action: str, identity: str, merged: str = "") -> Applied:
         files = self.changes(identity)  # read back whole before anything is touched
-        self.pending = {"action": action, "entry": identity}
+        self.pending = {"action": action, "entry": identity, **({"merged": merged} if merged else {})}
         self._save()
-        return self._finish(action, identity, files)
+        return self._finish(action, identity, merged, files)
 
-    def _finish(self, action: str, identity: str, files: tuple[FileChange, ...]) -> Applied:
-        changed, refused = [], []
+    def _finish(self, action: str, identity: str, merged: str, files: tuple[FileChange, ...] | None = None) -> Applied:
+        files = self.changes(identity) if files is None else files
+        # What is there before a merged entry is what the one it replaces left.
+        between = {c.name: c.after for c in self.changes(merged)} if merged and self._path(merged).exists() else {}
+        writer = _Writer(self.dataset_dir, self.folder, many=len(files) >= MANY)
+        refused = []
         for change in files:
             old, new = (change.after, change.before) if action == "undo" else (change.before, change.after)
-            path = self.dataset_dir / change.name
-            now = read_bytes(path)
-            if now not in (old, new):
+            if not writer.put(change.name, (old, between.get(change.name, old)), new):
                 refused.append((change.name, CHANGED_SINCE))
-                continue
-            if now != new:
-                self._put(path, new)
-            changed.append(change.name)
         if action == "undo":
             self.done.remove(identity)
             self.undone.append(identity)
         else:
             self.undone = [i for i in self.undone if i != identity] if action == "redo" else []
-            self.done.append(identity)
+            self.done = [*(i for i in self.done if i != merged), identity]
         self.pending = None
         self._save()
-        return Applied(tuple(changed), tuple(refused))
+        if merged:
+            with suppress(OSError):
+                self._path(merged).unlink()
+        return Applied(tuple(writer.written), tuple(refused), writer.written)
 
-    @staticmethod
-    def _put(path: Path, data: bytes | None) -> None:
-        if data is not None:
-            atomic_write_bytes(path, data)
+
+class _Writer:
+    """Replaces captions, and keeps what each was before this program first touched it. many: more than a few will come."""
+
+    def __init__(self, dataset_dir: Path, history: Path, many: bool) -> None:
+        self.dataset_dir = str(dataset_dir)
+        self.first = history / "first"
+        self.rewriter = Rewriter(history / "spare") if many else None
+        self.kept = {entry.name for entry in os.scandir(self.first)} if many and self.first.is_dir() else None
+        self.written: dict[str, tuple[bytes | None, Stamp | None]] = {}
+
+    def put(self, name: str, old: tuple[bytes | None, ...], new: bytes | None) -> bool:
+        """Make `new` the content of a caption that is one of `old`; False for one that is neither, which is left alone."""
+        path = Path(os.path.join(self.dataset_dir, name))
+        now = read_bytes(path)
+        if now != new and now not in old:
+            return False
+        stamp = _stamp(path) if now == new else self._replace(path, now, new)
+        self.written[name] = (new, stamp)
+        return True
+
+    def _replace(self, path: Path, now: bytes | None, new: bytes | None) -> Stamp | None:
+        self._keep_first(path, now)
+        if new is None:
+            try:
+                with suppress(FileNotFoundError):
+                    path.unlink()
+            except OSError as error:
+                if (friendly := explain_os_error(error, path)) is not None:
+                    raise friendly from error
+                raise
+            return None
+        if self.rewriter is not None:
+            found = self.rewriter.write(path, new)
+            return found.st_mtime_ns, found.st_size
+        atomic_write_bytes(path, new)
+        return _stamp(path)
+
+    def _keep_first(self, path: Path, now: bytes | None) -> None:
+        name = path.name
+        if name in self.kept or f"{name}.absent" in self.kept if self.kept is not None else self._has_first(name):
             return
-        try:
-            with suppress(FileNotFoundError):
-                path.unlink()
-        except OSError as error:
-            if (friendly := explain_os_error(error, path)) is not None:
-                raise friendly from error
-            raise
+        kept = self.first / (name if now is not None else f"{name}.absent")
+        self.first.mkdir(parents=True, exist_ok=True)
+        if now is None or not _linked(path, kept):
+            atomic_write_bytes(kept, now or b"")
+
+    def _has_first(self, name: str) -> bool:
+        return (self.first / name).exists() or (self.first / f"{name}.absent").exists()
+
+
+def _linked(path: Path, kept: Path) -> bool:
+    """Keep the file itself under another name (what comes in its place is another file); False where that cannot be."""
+    try:
+        if path.is_symlink():
+            return False
+        os.link(path, kept)
+    except OSError:
+        return False
+    return True
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dataset import ImageItem, read_caption, scan_folder, write_caption
+from ..dataset import ImageItem, read_caption, write_caption
+from ..dataset.listing import list_pictures
 from ..errors import UserError
 from ..progress import Progress, silent
+from . import providers
 from .catalogue import thresholds_of
+from .hashes import Hashes
 from .options import TagOptions
 from .preprocess import read_picture
 from .select import Selector
-from .store import Store, content_hash, floored, store_path
+from .store import Store, floored, store_path
 from .wd14 import Tagger, TaggerFiles, find_files
 from .words import combine
 
@@ -34,7 +37,7 @@ class TagReport:
     """What tagging did. tagged: captions written. kept: pictures left alone because they have a caption (on_existing skip).
 
     skipped: (file name, reason). predicted: pictures the model was asked about; the others' probabilities were stored.
-    provider: what the model ran on, "" when it was not needed. counts: in how many captions each written tag is,
+    provider: what the model ran on, "" when it was not needed; explanation: why, in a sentence. counts: in how many captions each written tag is,
     the most frequent first. images_per_second: over everything, from decoding to writing.
     """
 
@@ -49,6 +52,7 @@ class TagReport:
     counts: dict[str, int] = field(default_factory=dict, hash=False)
     images_per_second: float = 0.0
     warnings: tuple[str, ...] = ()
+    explanation: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,15 +71,17 @@ class _Picture:
 class _Lazy:
     """The model, opened when the first picture needs it: stored probabilities alone do without."""
 
-    def __init__(self, files: TaggerFiles, options: TagOptions) -> None:
+    def __init__(self, files: TaggerFiles, options: TagOptions, progress: Progress) -> None:
         self.files = files
         self.options = options
+        self.progress = progress
         self.tagger: Tagger | None = None
         self._lock = threading.Lock()
 
     def open(self) -> Tagger:
         with self._lock:  # the reading threads ask at the same moment
             if self.tagger is None:
+                self.progress(0, 0, f"The tagger {self.files.name} is being opened.")
                 self.tagger = Tagger(self.files, self.options.providers)
             return self.tagger
 
@@ -83,35 +89,53 @@ class _Lazy:
         if self.tagger is not None:
             self.tagger.close()
 
+    def explanation(self) -> str:
+        """Why the model ran where it did; "" when it was not needed."""
+        if self.tagger is None:
+            return ""
+        return providers.explain(self.tagger.provider, providers.runtime().get_available_providers(), self.options.providers, self.tagger.warnings)
 
-def _to_do(dataset_dir: Path, options: TagOptions) -> tuple[list[ImageItem], int, list[tuple[str, str]]]:
+
+def _to_do(dataset_dir: Path, options: TagOptions, only: Collection[str] | None) -> tuple[list[ImageItem], int, list[tuple[str, str]]]:
     """The pictures to tag, how many keep their captions, and (name, reason) of those that cannot be tagged."""
-    scan = scan_folder(dataset_dir)
-    if not scan.items:
-        why = f" Unreadable: {', '.join(path.name for path, _ in scan.unreadable[:5])}." if scan.unreadable else ""
+    listing = list_pictures(dataset_dir, dataset_dir / ".lora_studio")
+    unreadable = dict(listing.unreadable)
+    names = [p.name for p in listing.pictures]
+    if missing := [name for name in only or () if name not in unreadable and name not in names]:
+        raise UserError(f"{missing[0]} is not a picture of this dataset.", "Look at the names in the folder: it may have been renamed.")
+    if not names or (only is not None and not only):
+        why = f" Unreadable: {', '.join(list(unreadable)[:5])}." if unreadable else ""
         raise UserError(f"There is no picture to tag in {dataset_dir}.{why}", "Import and crop pictures first.")
-    skipped = [(path.name, reason) for path, reason in scan.unreadable]
+    skipped = list(unreadable.items())
     chosen: dict[Path, ImageItem] = {}
-    kept = 0
-    for item in scan.items:
+    kept = []
+    for picture in listing.pictures:
+        path = dataset_dir / picture.name
+        item = ImageItem(path, path.with_suffix(".txt"), picture.width, picture.height)
         if item.caption_path in chosen:
             other = chosen[item.caption_path].path.name
-            skipped.append((item.path.name, f"It shares the caption {item.caption_path.name} with {other}; rename one of them."))
+            skipped.append((picture.name, f"It shares the caption {item.caption_path.name} with {other}; rename one of them."))
         elif options.on_existing == "skip" and read_caption(item.caption_path).tags:
-            kept += 1
+            kept.append(picture.name)
         else:
             chosen[item.caption_path] = item
-    return list(chosen.values()), kept, skipped
+    if only is None:
+        return list(chosen.values()), len(kept), skipped
+    wanted = set(only)
+    items = [item for item in chosen.values() if item.path.name in wanted]
+    return items, sum(name in wanted for name in kept), [row for row in skipped if row[0] in wanted]
 
 
-def _read(item: ImageItem, store: Store, model: _Lazy) -> _Picture:
+def _read(item: ImageItem, hashes: Hashes, store: Store, model: _Lazy | None) -> _Picture:
     """Runs in the reading threads."""
     try:
-        digest = content_hash(item.path)
+        digest = hashes.of(item.path.name)
     except OSError as error:
         return _Picture(item, reason=f"The picture {item.path} cannot be read: {error.strerror}.")
     if digest in store:
         return _Picture(item, digest)
+    if model is None:
+        return _Picture(item, reason="Its probabilities are not stored yet.")
     size = model.open().size  # a model that does not open is no fault of the picture
     try:
         return _Picture(item, digest, read_picture(item.path, size))
@@ -119,14 +143,14 @@ def _read(item: ImageItem, store: Store, model: _Lazy) -> _Picture:
         return _Picture(item, reason=error.message)
 
 
-def _pictures(items: list[ImageItem], store: Store, model: _Lazy, ahead: int) -> Iterator[_Picture]:
+def _pictures(items: list[ImageItem], read: Callable[[ImageItem], _Picture], ahead: int) -> Iterator[_Picture]:
     """Pictures in order, `ahead` of them read in parallel: memory stays bounded however long the list is."""
     workers = max(1, min(4, os.cpu_count() or 1))
     with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
         waiting: deque[Future[_Picture]] = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(_read, item, store, model))
+                waiting.append(pool.submit(read, item))
                 if len(waiting) > ahead + workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -175,46 +199,53 @@ class _Run:
             self.saved = time.monotonic()
 
 
-def tag_folder(dataset_dir: str | Path, options: TagOptions, progress: Progress = silent) -> TagReport:
+def tag_folder(
+    dataset_dir: str | Path, options: TagOptions, progress: Progress = silent, only: Collection[str] | None = None, infer: bool = True
+) -> TagReport:
     """Write a caption beside every picture directly in `dataset_dir`; changed captions can be had back with `editing.undo`.
 
     Probabilities are kept in dataset_dir/.lora_studio, so that other thresholds need no inference. Pictures that cannot
     be read are listed, not fatal. When it breaks off, the captions and probabilities so far stay.
+    only: the names of the pictures to tag. infer False: do without the model; pictures not stored are left out.
     Raises UserError when there is no picture, no such tagger, or the disk is full.
     """
     dataset_dir = Path(dataset_dir)
     started = time.monotonic()
-    items, kept, skipped = _to_do(dataset_dir, options)
+    items, kept, skipped = _to_do(dataset_dir, options, only)
     files = find_files(options.model, progress)
-    store = Store(store_path(dataset_dir / ".lora_studio", files.name), files.fingerprint(), len(files.labels))
+    studio_dir = dataset_dir / ".lora_studio"
+    store = Store(store_path(studio_dir, files.name), files.fingerprint(), len(files.labels))
+    hashes = Hashes(dataset_dir, studio_dir)
     selector = Selector(files.labels, options, *thresholds_of(options.model))
-    model = _Lazy(files, options)
+    model = _Lazy(files, options, progress)
     warnings = [store.problem] if store.problem else []
     run = _Run(model, store, selector, options, progress, len(items))
     try:
-        run_warnings, failed = _all(run, items)
+        run_warnings, failed = _all(run, items, lambda item: _read(item, hashes, store, model if infer else None))
     finally:
         model.close()
         store.save()
+        hashes.save()
         refused = _replace_captions(dataset_dir, run.replaced, options)
     skipped += [*failed, *refused]
     warnings += run_warnings
     if items and not run.tagged:
         raise UserError(f"No picture in {dataset_dir} could be tagged. " + "; ".join(reason for _, reason in skipped[:5]), "Replace the pictures.")
     seconds = max(time.monotonic() - started, 1e-9)
-    provider = model.tagger.provider if model.tagger is not None and run.predicted else ""
+    ran = model.tagger is not None and run.predicted > 0
     return TagReport(
         tagged=run.tagged,
         kept=kept,
         skipped=tuple(skipped),
         predicted=run.predicted,
-        provider=provider,
+        provider=model.tagger.provider if model.tagger is not None and ran else "",
         model=files.name,
         general_threshold=selector.general,
         character_threshold=selector.character,
         counts=dict(sorted(run.counts.items(), key=lambda pair: (-pair[1], pair[0]))),
         images_per_second=run.tagged / seconds,
         warnings=tuple(warnings),
+        explanation=model.explanation() if ran else "",
     )
 
 
@@ -227,12 +258,12 @@ def _replace_captions(dataset_dir: Path, captions: dict[str, tuple[str, ...]], o
     return record_captions(dataset_dir, "tag", captions, options.to_dict()).refused
 
 
-def _all(run: _Run, items: list[ImageItem]) -> tuple[list[str], list[tuple[str, str]]]:
+def _all(run: _Run, items: list[ImageItem], read: Callable[[ImageItem], _Picture]) -> tuple[list[str], list[tuple[str, str]]]:
     """Go through the pictures; (warnings of the model, pictures that failed)."""
     failed: list[tuple[str, str]] = []
     batch: list[_Picture] = []
     fixed = run.options.batch_size
-    for picture in _pictures(items, run.store, run.model, ahead=2 * (fixed or 16)):
+    for picture in _pictures(items, read, ahead=2 * (fixed or 16)):
         if picture.reason:
             failed.append((picture.item.path.name, picture.reason))
             run.step(picture)

@@ -52,6 +52,26 @@ def choose_providers(available: Sequence[str], asked: Sequence[str] | None = Non
     return list(dict.fromkeys([*chosen, CPU])), warnings
 
 
+NAMES = {
+    "CUDAExecutionProvider": "NVIDIA (CUDA)", "TensorrtExecutionProvider": "NVIDIA (TensorRT)", "ROCMExecutionProvider": "AMD (ROCm)",
+    "MIGraphXExecutionProvider": "AMD (MIGraphX)", "DmlExecutionProvider": "DirectML", "CoreMLExecutionProvider": "Apple (Core ML)",
+    "OpenVINOExecutionProvider": "Intel (OpenVINO)",
+}  # fmt: skip
+
+
+def explain(used: str, available: Sequence[str], asked: Sequence[str] | None, problems: Sequence[str]) -> str:
+    """Why a model ran where it ran, in one sentence for people. problems: the warnings of `open_session` and of running."""
+    if used != CPU:
+        return f"On the graphics card: {NAMES.get(used, used)}."
+    if asked is not None and all(name.lower().removesuffix("executionprovider") == "cpu" for name in asked):
+        return "On the processor, as chosen."
+    if problems:
+        return "On the processor, because the graphics card could not be used."
+    if not set(available) & set(NAMES):
+        return "On the processor: the ONNX Runtime installed here knows no graphics card (onnxruntime-gpu or onnxruntime-directml do)."
+    return "On the processor: no graphics card that ONNX Runtime can use was found."
+
+
 def _session_options(ort: Any) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads()

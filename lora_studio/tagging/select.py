@@ -38,15 +38,24 @@ class Selector:
         self.character = character if options.character_threshold is None else options.character_threshold
         excluded = {key(tag) for tag in options.exclude}
         renamed = {key(old): new for old, new in options.rename}
+        # One spelling of a tag in all captions: as it was typed, else as the list has it.
+        spelled: dict[str, str] = {}
+        for tag in (*options.add, *renamed.values()):
+            spelled.setdefault(key(tag), tag)
         self.columns = {
             category: np.array([i for i, label in enumerate(labels) if label.category == category], dtype=np.intp)
             for category in ("rating", "general", "character")
         }
         # "" for what is never written
-        self.names = ["" if (k := key(label.name)) in excluded else renamed.get(k) or self._spelled(label.name) for label in labels]
-
-    def _spelled(self, tag: str) -> str:
-        return spell(tag, self.options.underscores, self.options.escape)
+        self.names: list[str] = []
+        for label in labels:
+            k = key(label.name)
+            new = renamed.get(k)
+            target = k if new is None else key(new)
+            written = spelled.get(target)
+            if written is None:
+                written = spelled[target] = spell(label.name, options.underscores, options.escape)
+            self.names.append("" if k in excluded else written)
 
     def _above(self, row: NDArray[np.float32], category: str, threshold: float) -> list[str]:
         columns = self.columns[category]

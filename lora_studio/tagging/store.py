@@ -86,6 +86,10 @@ class Store:
         row[columns] = values
         return row
 
+    def sparse(self, digest: bytes) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """The columns that are not 0, rising, and their values. Raises KeyError when there are none."""
+        return self._rows[digest]
+
     def put(self, digest: bytes, row: NDArray[np.float32]) -> None:
         """Keep a picture's probabilities (labels,)."""
         columns = np.flatnonzero(row >= FLOOR)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..editing import classify
-from .frequency import captions_of
+from ..editing.index import open_index
 from .labels import CATEGORIES
 from .words import key, spell
 
@@ -21,7 +21,7 @@ Stamp = tuple[str, int, int]  # path, time of change, size: as long as they are 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A tag to offer. count: uses on Danbooru by the tagger's list; here: captions of the dataset with it; group: of trait, "" for none."""
+    """A tag to offer. count: uses on Danbooru by the tagger's list; here: pictures of the dataset with it; group: of trait, "" for none."""
 
     tag: str
     count: int
@@ -49,9 +49,13 @@ def kind_of(tag: str) -> tuple[str, str]:
     return ("", "") if trait is None else (trait.group, "state" if trait.is_state else "trait")
 
 
-def tag_counts(dataset_dir: Path, soon: bool = False) -> dict[str, int]:
-    """{tag: captions with it} of a dataset, the most frequent first; nothing for one that is not there yet. soon: two seconds old will do."""
-    return captions_of(dataset_dir).counts(soon)
+def tag_counts(dataset_dir: Path, now: bool = True) -> dict[str, int]:
+    """{tag: pictures with it} of a dataset, the most frequent first; nothing for one that is not there yet. now False: half a second old will do."""
+    if not dataset_dir.is_dir():
+        return {}
+    index = open_index(dataset_dir)
+    index.refresh(now)
+    return dict(index.counts())
 
 
 def _known(row: dict[str, str]) -> _Known:
@@ -157,7 +161,7 @@ def suggest(
     """Tags that fit what was typed: those beginning so before those with it inside, the most used first; words of the dataset's tags
     count as their beginning, and the dataset's come before others.
 
-    here: {tag as the captions spell it: in how many}. files: the taggers' lists. Tags of the lists are spelled as
+    here: {tag as the captions spell it: on how many pictures}. files: the taggers' lists. Tags of the lists are spelled as
     `underscores` and `escape` want it; one that is in the captions keeps their spelling. No text: the dataset's tags.
     """
     wanted = key(text)

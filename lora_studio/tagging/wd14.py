@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,34 +39,62 @@ class TaggerFiles:
 
     def fingerprint(self) -> str:
         """Tells this model from another of the same name: its tag list, its size and samples of its bytes (not all of a gigabyte)."""
-        digest = hashlib.sha256((self.folder / LABELS_FILE).read_bytes())
-        size = self.model_path.stat().st_size
-        digest.update(str(size).encode())
-        with self.model_path.open("rb") as file:
-            for start in sorted({0, max(0, size // 2), max(0, size - _SAMPLE)}):
-                file.seek(start)
-                digest.update(file.read(_SAMPLE))
-        return digest.hexdigest()
+        return _fingerprint(self.folder, _stamp(self.model_path), _stamp(self.folder / LABELS_FILE))
 
 
-def find_files(name_or_dir: str | Path, progress: Progress = silent) -> TaggerFiles:
-    """The tagger's files: "demo", a folder, or a catalogue name (downloaded when it is not on this machine).
+def _stamp(path: Path) -> tuple[int, int]:
+    about = path.stat()
+    return about.st_mtime_ns, about.st_size
 
-    Raises UserError for an unknown name, missing files, or a download that is not possible.
-    """
+
+@lru_cache(maxsize=32)
+def _fingerprint(folder: Path, model: tuple[int, int], labels: tuple[int, int]) -> str:
+    digest = hashlib.sha256((folder / LABELS_FILE).read_bytes())
+    size = (folder / MODEL_FILE).stat().st_size
+    digest.update(str(size).encode())
+    with (folder / MODEL_FILE).open("rb") as file:
+        for start in sorted({0, max(0, size // 2), max(0, size - _SAMPLE)}):
+            file.seek(start)
+            digest.update(file.read(_SAMPLE))
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _labels(path: Path, stamp: tuple[int, int]) -> tuple[Label, ...]:
+    return read_labels(path)
+
+
+def _files(name: str, folder: Path) -> TaggerFiles:
+    return TaggerFiles(name, folder, _labels(folder / LABELS_FILE, _stamp(folder / LABELS_FILE)))
+
+
+def files_here(name_or_dir: str | Path) -> TaggerFiles | None:
+    """The tagger's files if they are on this machine: "demo", a folder, or a catalogue name. Raises UserError when they cannot be read."""
     name = str(name_or_dir)
     if name == DEMO:
         from ..demo import tagger_dir
 
-        return TaggerFiles(DEMO, tagger_dir(), read_labels(tagger_dir() / LABELS_FILE))
+        return _files(DEMO, tagger_dir())
     folder = Path(name).expanduser()
     if is_tagger_dir(folder):
-        return TaggerFiles(folder.resolve().name, folder, read_labels(folder / LABELS_FILE))
+        return _files(folder.resolve().name, folder)
     model = find_model(name)
+    place = None if model is None else installed(model.name)
+    return None if model is None or place is None else _files(model.name, place)
+
+
+def find_files(name_or_dir: str | Path, progress: Progress = silent) -> TaggerFiles:
+    """The tagger's files as `files_here` finds them; those of a catalogue name are downloaded when they are not here.
+
+    Raises UserError for an unknown name, missing files, or a download that is not possible.
+    """
+    found = files_here(name_or_dir)
+    if found is not None:
+        return found
+    model = find_model(str(name_or_dir))
     if model is None:
-        raise unknown_tagger(name)
-    place = installed(model.name) or download_model(model, taggers_dir() / model.name, progress)
-    return TaggerFiles(model.name, place, read_labels(place / LABELS_FILE))
+        raise unknown_tagger(str(name_or_dir))
+    return _files(model.name, download_model(model, taggers_dir() / model.name, progress))
 
 
 class Tagger:
@@ -96,8 +125,10 @@ class Tagger:
             )
         self.size: int = shape[1]
         self.batch: int = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 0
-        self._input, self._output = inputs[0].name, outputs[0].name
-        width = outputs[0].shape[-1]
+        # Some exports also give out what lies before the last layer: the output as wide as the tag list is the one.
+        output = next((o for o in outputs if o.shape[-1:] == [len(self.labels)]), outputs[0])
+        self._input, self._output = inputs[0].name, output.name
+        width = output.shape[-1]
         if isinstance(width, int):
             self._check_width(width)
 
@@ -123,7 +154,17 @@ class Tagger:
             self._open((providers.CPU,))
             return self._run(batch)
         self._check_width(values.shape[-1])
-        return np.asarray(values, dtype=np.float32)
+        return self._probabilities(np.asarray(values, dtype=np.float32))
+
+    def _probabilities(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The values, held to 0..1 against rounding. Raises UserError for a model that does not end with a sigmoid, or a device that fails."""
+        if not np.all((values >= -0.01) & (values <= 1.01)):
+            if np.isfinite(values).all():
+                message, hint = "gives out raw scores instead of probabilities", "Use the model.onnx that its author exported for tagging."
+            else:
+                message, hint = f"calculates no numbers on {self.provider}", "Choose the processor (cpu) as the device."
+            raise UserError(f"The tagger {self.name} {message}.", hint)
+        return np.clip(values, 0, 1)
 
     def predict_prepared(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Probabilities (n, labels) of pictures that `prepare` made, given to the model at once (a fixed batch: in its portions)."""

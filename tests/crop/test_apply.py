@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lora_studio.crop import CropEntry, CropOptions, CropPlan, apply_plan, load_plan, make_plan, plan_path
-from lora_studio.dataset import list_items, load_image, read_caption, write_caption
+from lora_studio.crop import CropEntry, CropOptions, CropPlan, apply_plan, load_plan, plan_path, plan_project
+from lora_studio.dataset import load_image, read_caption, write_caption
 from lora_studio.errors import UserError
 from lora_studio.project import Project
 
@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def crop(project: Project, **options: object) -> tuple[CropPlan, list[str]]:
-    plan = make_plan(list_items(project.raw_dir), CropOptions(**options))  # type: ignore[arg-type]
+    plan = plan_project(project, CropOptions(**options))  # type: ignore[arg-type]
     report = apply_plan(plan, project)
     return plan, [path.name for path in report.written]
 
@@ -42,7 +42,7 @@ def raw_bytes(project: Project) -> dict[str, bytes]:
 def test_pixels_are_the_boxes_and_originals_stay(project: Project) -> None:
     before = raw_bytes(project)
     seen: list[tuple[int, int, str]] = []
-    plan = make_plan(list_items(project.raw_dir), CropOptions(size="64", focal="center"))
+    plan = plan_project(project, CropOptions(size="64", focal="center"))
     report = apply_plan(plan, project, lambda done, total, message: seen.append((done, total, message)))
     assert [path.name for path in report.written] == ["a.png", "b c.png"]
     assert [name for name, _ in report.skipped] == ["small.png"]
@@ -91,18 +91,22 @@ def test_what_somebody_else_put_there_is_kept_aside(project: Project) -> None:
     mine = project.dataset_dir / "a.webp"
     noise(50, 50, 9).save(mine)
     content = mine.read_bytes()
-    plan = make_plan(list_items(project.raw_dir), CropOptions(size="64"))
+    plan = plan_project(project, CropOptions(size="64"))
     report = apply_plan(plan, project)
     assert report.kept_aside == (project.studio_dir / "replaced" / "a.webp",)
     assert report.kept_aside[0].read_bytes() == content
     noise(50, 50, 10).save(mine)
-    assert apply_plan(plan, project).kept_aside == (project.studio_dir / "replaced" / "a_2.webp",)
+    retouched = mine.read_bytes()
+    again = apply_plan(plan, project)  # the same crop is wanted: what was painted over it stays
+    assert again.kept_aside == () and mine.read_bytes() == retouched
+    report = apply_plan(plan_project(project, CropOptions(size="32")), project)
+    assert report.kept_aside == (project.studio_dir / "replaced" / "a_2.webp",) and report.kept_aside[0].read_bytes() == retouched
 
 
 def test_without_the_old_plan_old_crops_are_kept_aside_not_lost(project: Project) -> None:
     crop(project, size="64")
     plan_path(project).unlink()
-    plan = make_plan(list_items(project.raw_dir), CropOptions(size="32"))
+    plan = plan_project(project, CropOptions(size="32"))
     assert len(apply_plan(plan, project).kept_aside) == 2
 
 
@@ -115,7 +119,7 @@ def test_part_of_a_plan_leaves_the_rest_alone(project: Project) -> None:
     assert stored is not None
     assert stored.entries == (moved, plan.entries[1])
     # The stored plan can be applied as it is.
-    assert len(apply_plan(stored, project).written) == 2
+    assert len(apply_plan(stored, project, force=True).written) == 2
 
 
 def test_nothing_is_ever_padded(project: Project) -> None:
@@ -148,7 +152,7 @@ def test_a_large_jpeg_decoded_smaller_looks_the_same(tmp_path: Path) -> None:
 
 
 def test_a_picture_changed_since_the_plan_is_left_out(project: Project) -> None:
-    plan = make_plan(list_items(project.raw_dir), CropOptions(size="32"))
+    plan = plan_project(project, CropOptions(size="32"))
     noise(40, 90).save(project.raw_dir / "a.png")
     report = apply_plan(plan, project)
     assert "no longer" in dict(report.skipped)["a.png"]
@@ -176,7 +180,7 @@ def test_full_disk_keeps_everything_whole(project: Project, monkeypatch: pytest.
         Path(path).write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    plan = make_plan(list_items(project.raw_dir), CropOptions(size="32"))
+    plan = plan_project(project, CropOptions(size="32"))
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(UserError, match="disk is full"):
         apply_plan(plan, project)

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from lora_studio.crop import CropEntry, CropOptions, CropPlan, focal_point, make_plan, read_plan
+from lora_studio.crop import CropEntry, CropOptions, CropPlan, focal_point, make_plan, plan_project, read_plan
 from lora_studio.crop.plan import fit_box, place_box, target_size
-from lora_studio.dataset import ImageItem, bucket_sizes
+from lora_studio.dataset import bucket_sizes
 from lora_studio.demo.raw_pictures import raw_picture
 from lora_studio.demo.scene import sample_scene
 from lora_studio.errors import UserError
+from lora_studio.project import Project
 
 SIDE = st.integers(1, 5000)
 UNIT = st.floats(0, 1)
@@ -125,35 +126,39 @@ def test_figures_among_clutter_are_found() -> None:
     assert centre <= 34
 
 
-def item(path: Path, image: Image.Image) -> ImageItem:
-    image.save(path)
-    return ImageItem.from_path(path)
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project.create(tmp_path, "plans")
 
 
-def test_a_plan_round_trips_and_leaves_out_what_cannot_be(tmp_path: Path) -> None:
-    items = [item(tmp_path / "big.png", circle((500, 100), (800, 200))), item(tmp_path / "small.png", Image.new("RGB", (99, 300)))]
-    broken = tmp_path / "cut.png"
-    image_item = item(broken, Image.effect_noise((300, 200), 90).convert("RGB"))
+def test_a_plan_round_trips_and_leaves_out_what_cannot_be(project: Project) -> None:
+    circle((500, 100), (800, 200)).save(project.raw_dir / "big.png")
+    Image.new("RGB", (99, 300)).save(project.raw_dir / "small.png")
+    broken = project.raw_dir / "cut.png"
+    Image.effect_noise((300, 200), 90).convert("RGB").save(broken)
     broken.write_bytes(broken.read_bytes()[:-9000])
-    plan = make_plan([*items, image_item], CropOptions(size="100"))
+    (project.raw_dir / "none.jpg").write_text("no picture", encoding="utf-8")
+    plan = plan_project(project, CropOptions(size="100"))
     assert [e.source for e in plan.entries] == ["big.png"]
     assert {name: reason.split(":")[0] for name, reason in plan.skipped}["small.png"] == "too small"
-    assert [name for name, _ in plan.skipped] == ["small.png", "cut.png"]
+    assert [name for name, _ in plan.skipped] == ["cut.png", "none.jpg", "small.png"]
     assert CropPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
     with pytest.raises(UserError, match="no pictures"):
-        make_plan([], CropOptions())
+        make_plan({}, CropOptions())
 
 
-def test_boxes_from_a_plan_file_win(tmp_path: Path) -> None:
-    pictures = [item(tmp_path / f"{name}.png", circle((500, 100), (800, 200))) for name in "ab"]
+def test_boxes_from_a_plan_file_win(project: Project, tmp_path: Path) -> None:
+    for name in "ab":
+        circle((500, 100), (800, 200)).save(project.raw_dir / f"{name}.png")
     file = tmp_path / "plan.json"
     mine = CropEntry("a.png", (800, 200), (10, 20, 110, 120), (64, 64), "smart")
     file.write_text(json.dumps(CropPlan(CropOptions(), (mine,)).to_dict()), encoding="utf-8")
-    plan = make_plan(pictures, CropOptions(size="100", focal="center", plan_file=str(file)))
+    options = CropOptions(size="100", focal="center", plan_file=str(file))
+    plan = plan_project(project, options)
     assert plan.entries[0] == CropEntry("a.png", (800, 200), (10, 20, 110, 120), (100, 100), "plan")
     assert plan.entries[1].box == (300, 0, 500, 200)
-    other = make_plan([item(tmp_path / "a.png", Image.new("RGB", (400, 300)))], CropOptions(size="100", plan_file=str(file)))
-    assert "another picture" in other.skipped[0][1]
+    Image.new("RGB", (400, 300)).save(project.raw_dir / "a.png")
+    assert "another picture" in plan_project(project, options).skipped[0][1]
 
 
 @pytest.mark.parametrize(

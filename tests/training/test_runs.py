@@ -40,7 +40,7 @@ events.write("finished", step=step, epoch=1)
 
 def start(run: Run, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start the run with a stand-in for the trainer that behaves as told."""
-    monkeypatch.setattr(runs, "spawn", lambda command, log: SPAWN([sys.executable, "-c", CHILD, command[-1], how], log))
+    monkeypatch.setattr(runs, "spawn", lambda command, log, variables: SPAWN([sys.executable, "-c", CHILD, command[-1], how], log, variables))
     run.start()
 
 

@@ -1,0 +1,125 @@
+"""What earlier crops made: the plan last applied, which original each crop was cut from, and the file it became."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import atomic_write_json, read_json
+from ..project import Project
+from .looks import Stamp
+from .options import CropOptions
+from .plan import CropEntry, CropPlan, read_plan
+
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Made:
+    """A crop that was written. source, output: the files as they were then; None where an older version kept no stamp."""
+
+    entry: CropEntry
+    name: str
+    quality: int
+    source: Stamp | None = None
+    output: Stamp | None = None
+
+    def is_current(self, entry: CropEntry, options: CropOptions, source: Stamp | None, output: Stamp | None) -> bool:
+        """Whether the file that is there (`output`) is what this entry would become; one retouched since is, too."""
+        same = (self.entry.box, self.entry.size, self.entry.source_size) == (entry.box, entry.size, entry.source_size)
+        finish = Path(self.name).suffix == options.suffix and (options.format == "png" or self.quality == options.quality)
+        return same and finish and output is not None and self.source is not None and self.source == source
+
+    def is_retouched(self, output: Stamp | None) -> bool:
+        """Whether somebody changed the crop since."""
+        return self.output is not None and output is not None and self.output != output
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "entry": self.entry.to_dict(), "name": self.name, "quality": self.quality,
+            "source": list(self.source or ()), "output": list(self.output or ()),
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Made:
+        return cls(CropEntry.from_dict(data["entry"]), str(data["name"]), int(data["quality"]), _stamp(data["source"]), _stamp(data["output"]))
+
+
+@dataclass
+class Applied:
+    """All crops that are there from earlier, by the original's name. ``plan``: the one last applied to its end, None before the first."""
+
+    plan: CropPlan | None = None
+    made: dict[str, Made] = field(default_factory=dict)
+
+    def by_file(self) -> dict[str, Made]:
+        """The same by the name of the crop."""
+        return {made.name: made for made in self.made.values()}
+
+
+def plan_path(project: Project) -> Path:
+    """Where the plan last applied is kept."""
+    return project.studio_dir / "crop_plan.json"
+
+
+def _journal(project: Project) -> Path:
+    # A line for each crop as it is written: a process that is ended in the middle forgets nothing.
+    return project.studio_dir / "crop_written.jsonl"
+
+
+def load_plan(project: Project) -> CropPlan | None:
+    """The plan last applied, or None when there is none or it is damaged (it can be made again)."""
+    try:
+        return read_plan(plan_path(project))
+    except UserError:
+        return None
+
+
+def load_applied(project: Project) -> Applied:
+    """What earlier crops made, also one that was broken off; nothing where the record is damaged (then old crops are put aside, not lost)."""
+    plan = load_plan(project)
+    applied = Applied(plan)
+    if plan is not None:
+        stamps = _stamps(project)
+        for entry in plan.entries:
+            source, output, quality = stamps.get(entry.source, (None, None, plan.options.quality))
+            applied.made[entry.source] = Made(entry, Path(entry.source).stem + plan.options.suffix, quality, source, output)
+    try:
+        lines = _journal(project).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return applied
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError):  # the last line may be cut off
+            made = Made.from_dict(json.loads(line))
+            applied.made[made.entry.source] = made
+    return applied
+
+
+def note(project: Project, made: Made) -> None:
+    """Remember one crop at once."""
+    with _lock, _journal(project).open("a", encoding="utf-8", newline="\n") as file:
+        file.write(json.dumps(made.to_dict(), ensure_ascii=False) + "\n")
+
+
+def store(project: Project, plan: CropPlan, made: dict[str, Made]) -> None:
+    """Keep a plan and what became of it. Raises UserError when it cannot be written."""
+    stamps = {name: [*(one.source or (0, 0)), *(one.output or (0, 0)), one.quality] for name, one in made.items() if one.source and one.output}
+    atomic_write_json(plan_path(project), {**plan.to_dict(), "stamps": stamps})
+    _journal(project).unlink(missing_ok=True)
+
+
+def _stamp(value: Any) -> Stamp | None:
+    return (int(value[0]), int(value[1])) if value else None
+
+
+def _stamps(project: Project) -> dict[str, tuple[Stamp | None, Stamp | None, int]]:
+    try:
+        rows = read_json(plan_path(project)).get("stamps", {})
+        return {name: ((int(a), int(b)), (int(c), int(d)), int(quality)) for name, (a, b, c, d, quality) in rows.items()}
+    except (UserError, TypeError, ValueError, AttributeError):
+        return {}

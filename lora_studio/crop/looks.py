@@ -1,0 +1,154 @@
+"""What cropping has to know of each original, looked at once and kept: its size, and where the eye goes for every shape of crop."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from ..dataset import PictureError, image_size, load_image
+from ..dataset.items import is_picture_name
+from ..errors import UserError
+from ..files import atomic_write_text, read_json
+from ..progress import Progress, silent
+from ..project import Project
+from .focal import features, find, is_whole, thumbnail_size
+
+Stamp = tuple[int, int]  # time of the last change in ns, bytes
+
+VERSION = 1
+# Shapes of crop (width : height) for which every picture's focal point is found at once: the decoding costs more than all of them.
+SHAPES = tuple(a / b for a, b in ((1, 3), (2, 5), (1, 2), (9, 16), (5, 8), (2, 3), (3, 4), (4, 5), (8, 9), (1, 1)))
+SHAPES += tuple(1 / s for s in reversed(SHAPES[:-1]))
+
+
+@dataclass(frozen=True)
+class Look:
+    """One original. stamp: which file this is true of. problem: why it cannot be read, or "".
+
+    centres: for each of SHAPES where the best crop's centre lies (0..1) along the side that it is shorter on; () before it was looked for.
+    """
+
+    width: int
+    height: int
+    stamp: Stamp
+    centres: tuple[float, ...] = ()
+    problem: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.width, self.height
+
+    def focal(self, aspect: float) -> tuple[float, float] | None:
+        """Where to centre a largest crop of this ratio; None when the picture has to be looked at first."""
+        if is_whole(self.width, self.height, aspect):
+            return 0.5, 0.5
+        if not self.centres:
+            return None
+        own = self.width / self.height
+        # Of the shapes that leave out the same sides, the one most like it.
+        same = [k for k, shape in enumerate(SHAPES) if (shape < own) == (aspect < own)]
+        if not same:
+            return 0.5, 0.5
+        centre = self.centres[min(same, key=lambda k: abs(math.log(SHAPES[k] / aspect)))]
+        return (centre, 0.5) if aspect < own else (0.5, centre)
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """The stamp of a file as it is now; None when it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def files_in(folder: Path) -> dict[str, Stamp]:
+    """Pictures directly in a folder, by name, with their stamps."""
+    if not folder.is_dir():
+        return {}
+    with os.scandir(folder) as entries:
+        found = [(e.name, e.stat()) for e in entries if is_picture_name(e.name) and e.is_file()]
+    return {name: (s.st_mtime_ns, s.st_size) for name, s in sorted(found, key=lambda pair: pair[0])}
+
+
+def looks_path(project: Project) -> Path:
+    return project.studio_dir / "crop_looks.json"
+
+
+def glance(project: Project) -> dict[str, Look]:
+    """Every original in order of name: as it was looked at before, or (new and changed ones) by its header alone."""
+    known = _read(looks_path(project))
+    found: dict[str, Look] = {}
+    for name, stamp in files_in(project.raw_dir).items():
+        look = known.get(name)
+        found[name] = look if look is not None and look.stamp == stamp else _header(project.raw_dir / name, stamp)
+    return found
+
+
+@lru_cache(maxsize=65536)
+def _header(path: Path, stamp: Stamp) -> Look:
+    try:
+        width, height = image_size(path)
+    except PictureError as error:
+        return Look(0, 0, stamp, problem=error.reason)
+    return Look(width, height, stamp)
+
+
+def look_closely(path: Path, look: Look) -> Look:
+    """Decode a picture (a JPEG: as little of it as serves) and find its focal points."""
+    try:
+        image = load_image(path, at_least=thumbnail_size(*look.size))
+    except PictureError as error:
+        return replace(look, problem=error.reason)
+    found, size = features(image), thumbnail_size(*image.size)
+    own = look.width / look.height
+    points = [find(found, size, shape) for shape in SHAPES]
+    return replace(look, centres=tuple(round(point[0] if shape < own else point[1], 3) for shape, point in zip(SHAPES, points)))
+
+
+def look_at(project: Project, wanted: Callable[[str, Look], bool], progress: Progress = silent) -> dict[str, Look]:
+    """Like `glance`, with those pictures looked at closely that are `wanted` and were not yet; remembered, also when it is stopped."""
+    looks = glance(project)
+    todo = [name for name, look in looks.items() if not look.problem and not look.centres and wanted(name, look)]
+    pool = ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1))
+    try:
+        results = pool.map(lambda name: look_closely(project.raw_dir / name, looks[name]), todo)
+        for done, (name, look) in enumerate(zip(todo, results), 1):
+            looks[name] = look
+            progress(done, len(todo), name)
+            if done % 500 == 0:  # a process that is ended loses little
+                _write(project, looks)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        with suppress(UserError):  # only a cache
+            if todo or not looks_path(project).exists():
+                _write(project, looks)
+    return looks
+
+
+def _write(project: Project, looks: Mapping[str, Look]) -> None:
+    rows = {name: [o.width, o.height, *o.stamp, list(o.centres), o.problem] for name, o in looks.items()}
+    plain = {"version": VERSION, "shapes": len(SHAPES), "looks": rows}
+    atomic_write_text(looks_path(project), json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
+
+
+def _read(path: Path) -> dict[str, Look]:
+    """What was looked at before; {} when there is nothing, or nothing that can be used."""
+    try:
+        data = read_json(path)
+        if data["version"] != VERSION or data["shapes"] != len(SHAPES):
+            return {}
+        return {
+            str(name): Look(int(w), int(h), (int(time), int(size)), tuple(float(c) for c in centres), str(problem))
+            for name, (w, h, time, size, centres, problem) in data["looks"].items()
+            if len(centres) in (0, len(SHAPES)) and (problem or min(w, h) > 0)
+        }
+    except (UserError, KeyError, TypeError, ValueError, AttributeError):
+        return {}
