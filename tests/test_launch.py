@@ -28,6 +28,7 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.delenv("TORCH_COMMAND", raising=False)
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements" / "stack.txt").write_text("# why\npeft==0.21.2\n")
+    (tmp_path / "requirements" / "page.txt").write_text("gradio==6.17.3\n")
     (tmp_path / "requirements" / "test.txt").write_text("pytest\n")
     return module
 
@@ -75,7 +76,7 @@ def machine(launch: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def test_first_use_sets_up_and_the_second_touches_nothing(launch: ModuleType, machine: Machine) -> None:
     assert launch.main(["demo", "--out", "x y"]) == 0
-    assert machine.installed() == ["venv", "torch==2.13.0", "stack"]
+    assert machine.installed() == ["venv", "torch==2.13.0", "stack", "page"]
     assert machine.started[-1][1:] == ["-m", "lora_studio", "demo", "--out", "x y"]
     assert launch.main(["crop", "p"]) == 0
     assert machine.installed() == []
@@ -104,7 +105,7 @@ def test_an_interrupted_set_up_goes_on_where_it_was(launch: ModuleType, machine:
     assert machine.installed() == ["venv", "torch==2.13.0"]
     machine.fail = None
     assert launch.main(["demo"]) == 0
-    assert machine.installed() == ["stack"]
+    assert machine.installed() == ["stack", "page"]
 
 
 def test_half_a_virtual_environment_is_made_anew(launch: ModuleType, machine: Machine) -> None:
@@ -116,7 +117,7 @@ def test_half_a_virtual_environment_is_made_anew(launch: ModuleType, machine: Ma
     assert machine.installed()[0] == "venv"
     launch.venv_python(launch.VENV).unlink()
     launch.main(["demo"])
-    assert machine.installed() == ["venv", "torch==2.13.0", "stack"]
+    assert machine.installed() == ["venv", "torch==2.13.0", "stack", "page"]
     launch.STAMP.write_text("{ half")
     launch.main(["demo"])
     assert machine.installed()[0] == "venv"
@@ -138,9 +139,9 @@ def test_set_up_by_name_repairs(launch: ModuleType, machine: Machine) -> None:
     launch.main(["demo"])
     machine.installed()
     assert launch.main(["setup"]) == 0
-    assert machine.installed() == ["torch==2.13.0", "stack"]
+    assert machine.installed() == ["torch==2.13.0", "stack", "page"]
     assert launch.main(["setup", "--tests"]) == 0
-    assert machine.installed() == ["torch==2.13.0", "stack", "test"]
+    assert machine.installed() == ["torch==2.13.0", "stack", "page", "test"]
 
 
 @pytest.mark.parametrize(
@@ -167,14 +168,12 @@ def test_torch_command_keeps_windows_paths(launch: ModuleType) -> None:
         launch.torch_arguments({"TORCH_COMMAND": "conda install torch"}, "Linux", None)
 
 
-def test_the_page_that_does_not_exist_yet(launch: ModuleType, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    assert launch.main(["ui"]) == 2
-    assert "no page yet" in capsys.readouterr().out
-    assert machine.installed() == []
+def test_without_a_command_the_page_opens(launch: ModuleType, machine: Machine) -> None:
+    assert launch.main([]) == 0
+    assert machine.started[-1][1:] == ["-m", "lora_studio", "ui"]
 
 
 def test_help_needs_no_set_up(launch: ModuleType, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    assert launch.main([]) == 2
     assert launch.main(["--help"]) == 0
     assert "launch.py demo" in capsys.readouterr().out
     assert machine.installed() == []
