@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .training.config import TrainingConfig
     from .training.inspect import Inspection
     from .training.preflight import Preflight
+    from .training.prepare import Draft, Start
     from .training.runs import Run, RunStatus
 
 DEMO_BASE = "demo"
@@ -218,44 +219,45 @@ class Studio:
         self, project: Project, base: str | Path, preset: str = "character", settings: Mapping[str, Any] | None = None
     ) -> TrainingConfig:
         """The configuration of a run: preset by the base's family, then ``settings`` on top; all mistakes at once."""
-        from .dataset import list_items
-        from .demo import checkpoint_path
-        from .training import presets
-        from .training.basefile import family_of
-        from .training.config import TrainingConfig
+        from .training.prepare import configure
 
-        path = checkpoint_path() if str(base) == DEMO_BASE else Path(base)
-        family = family_of(path)
-        if preset == "character" and path.resolve() == checkpoint_path().resolve():
-            preset = "demo"
-        pictures = list_items(project.dataset_dir) if project.dataset_dir.is_dir() else []
-        if not pictures:
-            raise UserError(f"{project.dataset_dir} holds no pictures to train on.", "Crop the pictures first: crop PROJECT.")
-        given = dict(settings or {})
-        repeats = given.pop("repeats", presets.repeats_for(len(pictures), family, preset))
-        try:
-            from_preset, mistake = presets.settings(preset, family, self.presets_dir), None
-        except UserError as error:
-            from_preset, mistake = {}, error
-        values: dict[str, Any] = {
-            "base": str(path.absolute()),
-            "folders": [{"path": str(project.dataset_dir.absolute()), "repeats": repeats}],
-            "output_name": project.name,
-            "output_dir": str(project.output_dir.absolute()),
-            "lora_dir": str((self.lora_dir / project.name).absolute()) if self.lora_dir else "",
-            "trigger": project.trigger,
-            **from_preset,
-        }
-        if not project.trigger:
-            values.pop("prior_weight", None)
-        values.setdefault("sample_prompts", self._sample_prompts(project, pictures))
-        try:
-            config = TrainingConfig.from_dict({**values, **given})
-        except UserError as error:
-            raise error if mistake is None else UserError(f"{mistake.message} {mistake.hint}\n{error.message}", error.hint) from None
-        if mistake is not None:
-            raise mistake
-        return config
+        return configure(self._training_start(project, base, preset), settings or {})
+
+    def draft_training(self, project: Project, base: str | Path, preset: str, settings: Mapping[str, Any]) -> Draft:
+        """How a training would be: what the preset sets, every mistake at its option, steps, time, disk and memory."""
+        from .training.prepare import draft
+
+        runs = sorted(project.runs_dir.glob("*")) if project.runs_dir.is_dir() else ()
+        return draft(self._training_start(project, base, preset), settings, runs)
+
+    def training_form(self) -> dict[str, Any]:
+        """The options of a training in groups, with their texts, and the presets."""
+        from .training import form, presets
+
+        return {"groups": form.schema(), "presets": presets.listing(self.presets_dir)}
+
+    def save_preset(self, name: str, settings: Mapping[str, Any], began_from: str) -> None:
+        """Keep changed options under a name."""
+        from .training import presets
+
+        presets.save(name, dict(settings), self.presets_dir, began_from)
+
+    def remove_preset(self, name: str) -> None:
+        from .training import presets
+
+        presets.remove(name, self.presets_dir)
+
+    def bases(self, folder: Path) -> list[dict[str, Any]]:
+        """Bases that can be downloaded, each with whether it is in ``folder``."""
+        from .training import bases
+
+        return bases.listing(folder)
+
+    def download_base(self, name: str, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+        """Fetch a base of the catalogue into the checkpoint folder."""
+        from .training import bases
+
+        return {"file": bases.download(bases.find(name), folder, progress).name}
 
     def preflight(self, project: Project, config: TrainingConfig) -> Preflight:
         """What the run will be, and what is wrong with it."""
@@ -271,6 +273,49 @@ class Studio:
         run = Run.create(project.runs_dir, config)
         run.start(self.environment)
         return run
+
+    def start_training(self, project: Project, base: str | Path, preset: str, settings: Mapping[str, Any]) -> Run:
+        """Train what a form chose, and remember the choice for the next time."""
+        run = self.train(project, self.configure(project, base, preset, settings))
+        self._remember(project, "train", {"base": str(base), "preset": preset, "settings": dict(settings)})
+        return run
+
+    def run_history(self, project: Project) -> dict[str, Any]:
+        """Every run as a line, newest first, the names of those in the trash, and whether TensorBoard can show them."""
+        from .training import tensorboard, view
+
+        board = tensorboard.installed(self.environment)
+        return {"runs": view.list_view(project.runs_dir), "trash": view.trashed(project.folder), "tensorboard": board}
+
+    def run_detail(self, run: Run) -> dict[str, Any]:
+        """A run with its loss curve and samples."""
+        from .training.view import detail
+
+        return detail(run)
+
+    def run_log(self, run: Run) -> str:
+        """The end of what the trainer printed."""
+        from .training.view import log_tail
+
+        return log_tail(run)
+
+    def trash_run(self, project: Project, run: Run) -> None:
+        """Move a run's folder to the project's trash; its LoRA files stay."""
+        from .training.view import to_trash
+
+        to_trash(run, project.folder)
+
+    def restore_run(self, project: Project, name: str) -> None:
+        """Put a run back from the trash."""
+        from .training.view import from_trash
+
+        from_trash(project.folder, project.runs_dir, name)
+
+    def tensorboard(self, project: Project) -> int:
+        """The port of a TensorBoard over the project's runs, on this machine alone."""
+        from .training.tensorboard import start
+
+        return start(project.runs_dir, self.environment)
 
     def runs(self, project: Project) -> list[RunStatus]:
         """All runs of a project, oldest first."""
@@ -423,18 +468,13 @@ class Studio:
         now = Project.open(project.folder)
         replace(now, settings={**now.settings, step: _plain(options)}).save()
 
-    @staticmethod
-    def _sample_prompts(project: Project, pictures: Sequence[Any]) -> list[str]:
-        """Two prompts that show at a glance what was learned: the trigger alone, and with a caption of the dataset."""
-        from .dataset import read_caption
+    def _training_start(self, project: Project, base: str | Path, preset: str) -> Start:
+        from .demo import checkpoint_path
+        from .training.prepare import Start
 
-        if not project.trigger:
-            captions = [read_caption(p.caption_path).tags for p in pictures[:2] if p.caption_path.is_file()]
-            return [", ".join(tags) for tags in captions if tags]
-        rest = next((read_caption(p.caption_path).tags for p in pictures if p.caption_path.is_file()), ())
-        others = [t for t in rest if t != project.trigger]
-        subject = [t for t in others if t in ("1girl", "1boy", "solo")]
-        return list(dict.fromkeys([", ".join([project.trigger, *subject]), ", ".join([project.trigger, *others])]))
+        demo = checkpoint_path()
+        path = demo if str(base) == DEMO_BASE else Path(base)
+        return Start(project, path, preset, path.resolve() == demo.resolve(), self.presets_dir, self.lora_dir)
 
 
 def _pictures_dir(project: Project, where: str) -> Path:

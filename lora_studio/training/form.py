@@ -30,6 +30,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "base": ("Base model", "底模"),
     "samples": ("Samples", "样图"),
     "machine": ("Machine", "机器"),
+    "more": ("More", "其他"),
 }
 
 UNITS: dict[str, str] = {
@@ -351,7 +352,9 @@ _KINDS = {
 def schema() -> list[dict[str, Any]]:
     """Groups with their fields in order; ``default`` is the configuration's own, before preset and base."""
     groups = []
-    for group, names in FIELDS.items():
+    for group, names in {**FIELDS, "more": {name: (name, name, "", "") for name in without_texts()}}.items():
+        if not names:
+            continue
         title, title_zh = GROUPS[group]
         fields = [_field(name, texts) for name, texts in names.items()]
         groups.append({"name": group, "title": {"en": title, "zh": title_zh}, "advanced": group not in ("names", "basics"), "fields": fields})
@@ -360,11 +363,11 @@ def schema() -> list[dict[str, Any]]:
 
 def _field(name: str, texts: tuple[str, str, str, str]) -> dict[str, Any]:
     label, label_zh, when, when_zh = texts
-    what, what_zh = REPEATS_HELP if name == "repeats" else HELP[name]
+    what, what_zh = REPEATS_HELP if name == "repeats" else HELP.get(name, ("", ""))
     low, high = RANGES.get(name, (-math.inf, math.inf))
     return {
         "name": name,
-        "kind": "choice" if name in CHOICES else "int" if name == "repeats" else _KINDS[_types()[name]],
+        "kind": "choice" if name in CHOICES else "int" if name == "repeats" else _KINDS.get(_types()[name], "text"),
         "label": {"en": label, "zh": label_zh},
         "help": {"en": what, "zh": what_zh},
         "when": {"en": when, "zh": when_zh},
@@ -389,6 +392,7 @@ def _defaults() -> dict[str, Any]:
     return found
 
 
-def names() -> list[str]:
-    """Every option that a form may set."""
-    return [name for fields in FIELDS.values() for name in fields]
+def without_texts() -> list[str]:
+    """Options that the trainer knows and that nobody has described here yet: the form shows them last, by their own names."""
+    known = {name for fields in FIELDS.values() for name in fields}
+    return [f.name for f in dataclasses.fields(TrainingConfig) if f.name not in known and f.name not in NOT_IN_FORM]

@@ -33,33 +33,38 @@ BY_FAMILY: dict[str, dict[str, Any]] = {
     },
 }
 
+# The embedded tiny model: 128 pixels, a few minutes on two processor cores.
+TINY: dict[str, Any] = {
+    "resolution": 128,
+    "buckets": False,
+    "batch_size": 4,
+    "epochs": 5,
+    "unet_lr": 2e-3,
+    "text_lr": 2e-3,
+    "network_dim": 8,
+    "network_alpha": 8,
+    "scheduler": "cosine",
+    "prior_weight": 1.0,
+    "prior_every": 4,
+    "keep_tokens": 1,
+    "tag_dropout": 0.2,
+    "sample_steps": 12,
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "character": {"keep_tokens": 1, "epochs": 10},
     "face": {"keep_tokens": 1, "epochs": 10, "network_dim": 8, "network_alpha": 4},
     "style": {"keep_tokens": 1, "epochs": 10, "network_dim": 32, "network_alpha": 16, "flip": True, "caption_dropout": 0.05},
     "quick": {"keep_tokens": 1, "epochs": 2, "network_dim": 8, "network_alpha": 4, "sample_steps": 12},
-    # The embedded tiny model: 128 pixels, a few minutes on two processor cores.
-    "demo": {
-        "resolution": 128,
-        "buckets": False,
-        "batch_size": 4,
-        "epochs": 5,
-        "unet_lr": 2e-3,
-        "text_lr": 2e-3,
-        "network_dim": 8,
-        "network_alpha": 8,
-        "scheduler": "cosine",
-        "prior_weight": 1.0,
-        "prior_every": 4,
-        "keep_tokens": 1,
-        "tag_dropout": 0.2,
-        "sample_steps": 12,
-    },
+    "demo": TINY,
 }
 
 #: pictures x repeats that one epoch should come to
 PER_EPOCH = {"sd1": 300, "sd2": 300, "sdxl": 100}
 PER_EPOCH_OF = {"quick": 60, "demo": 512}
+#: under this name a preset of one's own says which of ours it began from
+BEGAN_FROM = "preset"
+PERSONAL = frozenset({"base", "vae", "folders", "output_name", "output_dir", "lora_dir", "trigger", "sample_prompts"})
 
 
 def repeats_for(images: int, family: str, preset: str) -> int:
@@ -68,29 +73,65 @@ def repeats_for(images: int, family: str, preset: str) -> int:
 
 
 def settings(name: str, family: str, own_presets: Path | None = None) -> dict[str, Any]:
-    """The options a preset sets for a model family; the user's own presets come before ours.
+    """The options a preset sets for a model family ("tiny": the embedded model); the user's own presets come before ours.
 
     Raises:
-        UserError: no preset has that name.
+        UserError: no preset has that name, or its file is not one.
     """
     own = _own(own_presets)
     if name in own:
         values = read_json(own[name])
         if not isinstance(values, dict):
             raise UserError(f"The preset {own[name]} is not a list of settings.", "Delete it or save it again.")
-        return values
+        began = values.pop(BEGAN_FROM, "")
+        return {**_ours(began, family), **values} if began in PRESETS else values
     if name not in PRESETS:
         raise UserError(f"There is no preset named {name}.", "Presets: " + ", ".join([*PRESETS, *own]) + ".")
-    return {**BY_FAMILY.get(family, BY_FAMILY["sd1"]), **PRESETS[name]}
+    return _ours(name, family)
 
 
-def save(name: str, values: dict[str, Any], own_presets: Path) -> Path:
-    """Keep ``values`` under ``name``. What belongs to one project only (paths, names) is left out."""
-    path = own_presets / f"{validate_name(name)}.json"
-    personal = {"base", "vae", "folders", "output_name", "output_dir", "lora_dir", "trigger", "sample_prompts"}
+def _ours(name: str, family: str) -> dict[str, Any]:
+    return {**(TINY if family == "tiny" else BY_FAMILY.get(family, BY_FAMILY["sd1"])), **PRESETS[name]}
+
+
+def save(name: str, values: dict[str, Any], own_presets: Path, began_from: str = "") -> Path:
+    """Keep ``values`` under ``name``. What belongs to one project only (paths, names) is left out.
+
+    ``began_from``: one of ours whose other values are taken, for whatever family the base is of then.
+
+    Raises:
+        UserError: the name is one of ours, or no name for a file.
+    """
+    name = validate_name(name)
+    if name in PRESETS:
+        raise UserError(f"{name} is the name of a preset that is always there.", "Choose another name.")
+    path = own_presets / f"{name}.json"
     own_presets.mkdir(parents=True, exist_ok=True)
-    atomic_write_json(path, {k: v for k, v in values.items() if k in OPTIONS and k not in personal})
+    began = {BEGAN_FROM: began_from} if began_from in PRESETS else {}
+    atomic_write_json(path, {**began, **{k: v for k, v in values.items() if k in OPTIONS and k not in PERSONAL}})
     return path
+
+
+def remove(name: str, own_presets: Path) -> None:
+    """Delete a preset of one's own. Raises UserError when there is none of that name."""
+    own = _own(own_presets)
+    if name not in own:
+        raise UserError(f"There is no preset named {name}.", "Presets: " + ", ".join(own) + "." if own else "You have saved none.")
+    own[name].unlink()
+
+
+def listing(own_presets: Path | None = None) -> list[dict[str, Any]]:
+    """Every preset by name, ours first; of one's own, what it began from and what it changes."""
+    found: list[dict[str, Any]] = [{"name": name, "own": False} for name in PRESETS if name != "demo"]
+    for name, path in _own(own_presets).items():
+        try:
+            values = read_json(path)
+        except UserError:
+            continue
+        if isinstance(values, dict):
+            began = str(values.pop(BEGAN_FROM, ""))
+            found.append({"name": name, "own": True, "preset": began, "settings": values})
+    return found
 
 
 def names(own_presets: Path | None = None) -> list[str]:

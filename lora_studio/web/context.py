@@ -14,6 +14,7 @@ from ..jobs import Job, Jobs
 from ..project import Project
 from ..studio import Studio
 from .hub import Hub
+from .runwatch import RunWatch
 
 RECENT = "_recent.json"
 
@@ -27,6 +28,7 @@ class Context:
     names: frozenset[str] | None = None
     hub: Hub = field(default_factory=Hub)
     jobs: Jobs = field(init=False)
+    watch: RunWatch | None = field(default=None, init=False)  # of the trainings; made with their routes
 
     def __post_init__(self) -> None:
         self.jobs = Jobs(self._tell)

@@ -1,12 +1,248 @@
-"""Routes of training."""
+"""Routes of training: the form, its presets and bases, starting, and the runs."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from .app import router
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import FileResponse
+
+from ..errors import UserError
+from ..host.base import VramChange
+from ..project import Project
+from ..studio import DEMO_BASE
+from ..training.runs import Run
+from .app import JSON, router
+from .body import read_body
 from .context import Context
+from .desktop import at_this_machine
+from .gate import in_thread
+from .runwatch import RunWatch
+
+ONE = "/projects/{project}"
+RUN = ONE + "/runs/{run}"
+#: a job of no project: one download of a base at a time
+BASE_JOB = "base"
+# What names a file of this machine: chosen from lists where people may not type paths.
+PATHS = ("vae",)
+HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=86400"}
 
 
 def routes(context: Context) -> APIRouter:
-    return router()
+    own = router()
+    if context.watch is None:
+        context.watch = RunWatch(context)
+    watch = context.watch
+    studio = context.studio
+
+    def run_of(project: str, run: str) -> Run:
+        found = studio.run(context.project(project).folder, run)
+        if found.folder.name != run:  # "last" and "" name no run here
+            raise UserError(f"There is no run named {run}.")
+        return found
+
+    # -- the form ----------------------------------------------------------------
+
+    @own.get("/training/form")
+    async def form() -> Response:
+        """Every option in groups with its texts in English and Chinese, what it accepts and its default; the presets."""
+        return JSON(await in_thread(studio.training_form))
+
+    @own.put("/training/presets/{name}")
+    async def save_preset(name: str, request: Request) -> Response:
+        """{preset, settings}: keeps changed options under a name, with the preset that they began from."""
+        body = await read_body(request)
+        await in_thread(studio.save_preset, name, _settings(body), _text(body, "preset"))
+        return JSON(await in_thread(studio.training_form))
+
+    @own.delete("/training/presets/{name}")
+    async def remove_preset(name: str) -> Response:
+        """Removes a preset of one's own."""
+        await in_thread(studio.remove_preset, name)
+        return JSON(await in_thread(studio.training_form))
+
+    @own.post(ONE + "/training/draft")
+    async def draft(project: str, request: Request) -> Response:
+        """{base, preset, settings}: what the preset sets, mistakes by option, steps, time, disk and memory. Changes nothing."""
+        body = await read_body(request)
+        return JSON(await in_thread(lambda: studio.draft_training(context.project(project), *_choice(context, body))))
+
+    @own.post(ONE + "/training/start")
+    async def start(project: str, request: Request) -> Response:
+        """{base, preset, settings, release}: starts a run; ``release``: take the host's checkpoint out of graphics memory before."""
+        body = await read_body(request)
+
+        def begin() -> dict[str, Any]:
+            opened = context.project(project)
+            choice = _choice(context, body)
+            return _begin(context, watch, opened, bool(body.get("release")), lambda: studio.start_training(opened, *choice))
+
+        return JSON(await in_thread(begin))
+
+    # -- bases -------------------------------------------------------------------
+
+    @own.get("/training/bases")
+    async def bases() -> Response:
+        """Bases that can be downloaded: family, size, what for, whether it is there, how much was fetched before."""
+        folder = context.host.checkpoints_dir
+        return JSON({"bases": await in_thread(studio.bases, folder), "folder": str(folder)})
+
+    @own.post("/training/bases/{name}/download")
+    async def download(name: str) -> Response:
+        """Fetches a base of the catalogue into the host's checkpoint folder, as a job of no project; goes on where it stopped."""
+        host = context.host
+        if name not in {base["name"] for base in await in_thread(studio.bases, host.checkpoints_dir)}:
+            raise HTTPException(404, "There is no such base model.")
+
+        def fetch(progress: Any) -> Any:
+            done = studio.download_base(name, host.checkpoints_dir, progress)
+            host.refresh_checkpoints()
+            return done
+
+        return JSON(context.jobs.start(BASE_JOB, "", fetch))
+
+    # -- runs --------------------------------------------------------------------
+
+    @own.get(ONE + "/runs")
+    async def history(project: str) -> Response:
+        """The runs, newest first, those in the trash, whether TensorBoard is installed, and what was chosen for the last run."""
+
+        def look() -> dict[str, Any]:
+            opened = context.project(project)
+            return {**studio.run_history(opened), "chosen": opened.settings.get("train")}
+
+        return JSON(await in_thread(look))
+
+    @own.get(RUN)
+    async def detail(project: str, run: str) -> Response:
+        """How a run stands, its settings, at most 2,000 points of its loss curve, its samples; ``seq``: the last event taken in."""
+        return JSON(await in_thread(lambda: studio.run_detail(run_of(project, run))))
+
+    @own.post(RUN + "/stop")
+    async def stop(project: str, run: str) -> Response:
+        """Asks a run to save its state and end."""
+        await in_thread(lambda: studio.stop(run_of(project, run)))
+        return JSON({})
+
+    @own.post(RUN + "/resume")
+    async def resume(project: str, run: str, request: Request) -> Response:
+        """{release}: goes on from the last saved state."""
+        release = bool((await read_body(request)).get("release"))
+
+        def begin() -> dict[str, Any]:
+            found = run_of(project, run)
+
+            def go() -> Run:
+                studio.resume(found)
+                return found
+
+            return _begin(context, watch, context.project(project), release, go)
+
+        return JSON(await in_thread(begin))
+
+    @own.post(RUN + "/ask/{what}")
+    async def ask(project: str, run: str, what: str) -> Response:
+        """save or sample: has a running training save a LoRA, or draw samples, at its next step."""
+        if what not in ("save", "sample"):
+            raise HTTPException(404, "A run can be asked to save or to sample.")
+
+        def tell() -> None:
+            found = run_of(project, run)
+            if not found.alive():
+                raise UserError(f"The run {run} is not running.")
+            found.command(what)
+
+        await in_thread(tell)
+        return JSON({})
+
+    @own.delete(RUN)
+    async def remove(project: str, run: str) -> Response:
+        """Moves a run that does not run to the project's trash; its LoRA files stay."""
+        await in_thread(lambda: studio.trash_run(context.project(project), run_of(project, run)))
+        context.hub.publish("run", project, {"run": run, "events": [], "more": True, "ended": False})
+        return await history(project)
+
+    @own.post(RUN + "/restore")
+    async def restore(project: str, run: str) -> Response:
+        """Puts a run back from the trash."""
+        await in_thread(lambda: studio.restore_run(context.project(project), run))
+        context.hub.publish("run", project, {"run": run, "events": [], "more": True, "ended": False})
+        return await history(project)
+
+    @own.get(RUN + "/log")
+    async def log(project: str, run: str) -> Response:
+        """The last lines that the trainer printed."""
+        return JSON({"text": await in_thread(lambda: studio.run_log(run_of(project, run)))})
+
+    @own.get(RUN + "/samples/{file}")
+    async def sample(project: str, run: str, file: str) -> Response:
+        """A picture drawn while training."""
+        from ..studio import picture_below
+
+        found = await in_thread(lambda: picture_below(run_of(project, run).folder / "samples", file))
+        if found is None:
+            raise HTTPException(404, "There is no such picture.")
+        return FileResponse(found, headers=HEADERS)
+
+    @own.post(ONE + "/tensorboard")
+    async def tensorboard(project: str, request: Request) -> Response:
+        """Starts TensorBoard over the project's runs, for who sits at this machine; its address."""
+        if not at_this_machine(request):
+            raise UserError("TensorBoard can be opened only in a browser on the machine that trains.", "The loss curve here works everywhere.")
+        port = await in_thread(lambda: studio.tensorboard(context.project(project)))
+        return JSON({"url": f"http://127.0.0.1:{port}/"})
+
+    return own
+
+
+def _begin(context: Context, watch: RunWatch, project: Project, release: bool, start: Callable[[], Run]) -> dict[str, Any]:
+    """Make room on the graphics card if wanted, start, and follow the run; without a start the host gets its model back."""
+    freed: VramChange | None = context.host.release_model() if release else None
+    try:
+        run = start()
+    except BaseException:
+        if freed is not None:
+            context.host.restore_model()
+        raise
+    identity = context.identity(project)
+    watch.started(identity, run, freed is not None)
+    context.hub.publish("run", identity, {"run": run.folder.name, "events": [], "more": True, "ended": False})
+    return {"run": run.folder.name, "released": freed.to_dict() if freed else None}
+
+
+def _choice(context: Context, body: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """(base, preset, settings) of a request. Where people may not type paths, only what the host knows can be chosen."""
+    base, settings = _text(body, "base"), _settings(body)
+    preset = _text(body, "preset") or "character"
+    if not base:
+        raise UserError("No base model is chosen.", "Choose the checkpoint to train on.")
+    if not context.host.paths_allowed():
+        known = {DEMO_BASE, *(str(c.path) for c in context.host.checkpoints())}
+        if base not in known:
+            raise UserError("This base model is not one of the list.", "Choose one of the list; other paths are not allowed on this page.")
+        for name in PATHS:
+            if str(settings.get(name) or "") and not _beside(context, str(settings[name])):
+                raise UserError(f"{name}: other paths are not allowed on this page.", "Leave it empty.")
+    return base, preset, settings
+
+
+def _beside(context: Context, path: str) -> bool:
+    """Whether a path names a file in the host's folder of checkpoints or in the one of VAEs beside it."""
+    folder = context.host.checkpoints_dir
+    return any(place.resolve() in Path(path).resolve().parents for place in (folder, folder.parent / "VAE"))
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name, "")
+    if not isinstance(value, str):
+        raise UserError(f"The request cannot be used: {name} should be text.")
+    return value
+
+
+def _settings(body: dict[str, Any]) -> dict[str, Any]:
+    value = body.get("settings", {})
+    if not isinstance(value, dict):
+        raise UserError("The request cannot be used: settings should be an object.")
+    return value

@@ -1,0 +1,164 @@
+"""From what a person chose (a base, a preset, changed options) to a whole configuration, and every mistake told at its field."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..dataset import ImageItem, list_items, read_caption
+from ..errors import UserError
+from ..project import Project
+from . import presets
+from .basefile import family_of
+from .bases import settings_for
+from .config import OPTIONS, TrainingConfig
+from .form import NOT_IN_FORM
+from .preflight import Preflight, preflight
+
+Problems = dict[str, list[str]]
+NO_PICTURES = "There are no pictures to train on yet."
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A training as the form shows it, before it starts.
+
+    ``values``: every option as the preset sets it, before the person's changes. ``problems``: mistakes by option, "" for those of none.
+    """
+
+    family: str
+    preset: str
+    values: dict[str, Any]
+    problems: Problems
+    check: Preflight | None
+
+    def to_dict(self) -> dict[str, Any]:
+        check = self.check.to_dict() if self.check else None
+        return {"family": self.family, "preset": self.preset, "values": self.values, "problems": self.problems, "preflight": check}
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training begins from. ``tiny``: the base is the embedded demo model, which wants settings of its own."""
+
+    project: Project
+    base: Path
+    preset: str = "character"
+    tiny: bool = False
+    own_presets: Path | None = None
+    lora_dir: Path | None = None
+
+    def pictures(self) -> list[ImageItem]:
+        return list_items(self.project.dataset_dir) if self.project.dataset_dir.is_dir() else []
+
+    def preset_name(self) -> str:
+        """The preset that is really meant: a character on the demo model has one of its own."""
+        return "demo" if self.tiny and self.preset == "character" else self.preset
+
+    def values(self, family: str, pictures: Sequence[ImageItem]) -> dict[str, Any]:
+        """What preset and project set, unchecked. Raises UserError when there is no such preset."""
+        project, name = self.project, self.preset_name()
+        lora_dir = str((self.lora_dir / project.name).absolute()) if self.lora_dir else ""
+        values: dict[str, Any] = {
+            "base": str(self.base.absolute()),
+            "folders": [{"path": str(project.dataset_dir.absolute()), "repeats": presets.repeats_for(len(pictures), family, name)}],
+            "output_name": project.name,
+            "output_dir": str(project.output_dir.absolute()),
+            "lora_dir": lora_dir,
+            "trigger": project.trigger,
+            **presets.settings(name, "tiny" if self.tiny else family, self.own_presets),
+            **settings_for(self.base.name),
+        }
+        if not project.trigger:
+            values.pop("prior_weight", None)
+        values.setdefault("sample_prompts", sample_prompts(project, pictures))
+        return values
+
+
+def configure(start: Start, settings: Mapping[str, Any]) -> TrainingConfig:
+    """The configuration of a run: the preset's values with ``settings`` on top. Raises UserError naming all mistakes at once."""
+    family = family_of(start.base)
+    pictures = start.pictures()
+    if not pictures:
+        raise UserError(f"{start.project.dataset_dir} holds no pictures to train on.", "Crop the pictures first: crop PROJECT.")
+    try:
+        values, mistake = start.values(family, pictures), None
+    except UserError as error:
+        values, mistake = Start(start.project, start.base, lora_dir=start.lora_dir).values(family, pictures), error
+    try:
+        config = TrainingConfig.from_dict(_merged(values, settings))
+    except UserError as error:
+        raise error if mistake is None else UserError(f"{mistake.message} {mistake.hint}\n{error.message}", error.hint) from None
+    if mistake is not None:
+        raise mistake
+    return config
+
+
+def draft(start: Start, settings: Mapping[str, Any], earlier_runs: Sequence[Path] = ()) -> Draft:
+    """How the training would be, with every mistake at its option. Raises UserError when there is no such preset."""
+    problems: Problems = defaultdict(list)
+    try:
+        family = family_of(start.base)
+    except UserError as error:
+        family = ""
+        problems["base"].append(" ".join(filter(None, (error.message, error.hint))))
+    pictures = start.pictures()
+    values = start.values(family or "sd1", pictures)
+    shown = TrainingConfig.from_dict(values).to_dict()
+    form = {k: v for k, v in shown.items() if k not in NOT_IN_FORM} | {"repeats": values["folders"][0]["repeats"]}
+    if not pictures:
+        problems[""].append(NO_PICTURES)
+    if foreign := [name for name in settings if name in NOT_IN_FORM]:
+        raise UserError(f"These options cannot be set here: {', '.join(sorted(foreign))}.")
+    check = None
+    try:
+        config = TrainingConfig.from_dict(_merged(values, settings))
+    except UserError as error:
+        for name, mistakes in by_field(error.message.splitlines()[1:]).items():
+            problems[name] += mistakes
+    else:
+        if not problems:
+            check = preflight(config, earlier_runs)
+            for name, mistakes in by_field(check.problems).items():
+                problems[name] += mistakes
+    return Draft(family, start.preset_name(), form, dict(problems), check)
+
+
+def _merged(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """``settings`` over ``values``; ``repeats`` is every folder's."""
+    given = dict(settings)
+    folders = given.pop("folders", values["folders"])
+    if "repeats" in given:
+        repeats = given.pop("repeats")
+        folders = [{**folder, "repeats": repeats} for folder in folders]
+    return {**values, **given, "folders": folders}
+
+
+def by_field(lines: Iterable[str]) -> Problems:
+    """Lines like ``unet_lr, text_lr: both are 0`` sorted by option; under "" what begins with no option's name."""
+    found: Problems = defaultdict(list)
+    for line in lines:
+        match = re.match(r"\s*(?:folders\[\d+\]\.)?([a-z0-9_]+(?:, [a-z0-9_]+)*): (.*)", line, re.DOTALL)
+        names = match.group(1).split(", ") if match else []
+        if match and all(name in OPTIONS or name == "repeats" for name in names):
+            for name in names:
+                found[name].append(match.group(2))
+        else:
+            found[""].append(line.strip())
+    return dict(found)
+
+
+def sample_prompts(project: Project, pictures: Sequence[ImageItem]) -> list[str]:
+    """Two prompts that show at a glance what was learned: the trigger alone, and with a caption of the dataset."""
+    captioned = (p.caption_path for p in pictures if p.caption_path.is_file())
+    if not project.trigger:
+        captions = [read_caption(path).tags for path, _ in zip(captioned, range(2))]
+        return [", ".join(tags) for tags in captions if tags]
+    rest = next((read_caption(path).tags for path in captioned), ())
+    others = [t for t in rest if t != project.trigger]
+    subject = [t for t in others if t in ("1girl", "1boy", "solo")]
+    return list(dict.fromkeys([", ".join([project.trigger, *subject]), ", ".join([project.trigger, *others])]))

@@ -1,0 +1,174 @@
+"""What the page shows of runs: a list, one run in detail with its loss curve, and moving one to the trash."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import explain_os_error, read_json
+from .events import FILE, RunEvent, read_events
+from .runs import PROCESS, Run, RunStatus, list_runs, summarize
+
+POINTS = 2000
+LOG_BYTES = 20_000
+TRASH = Path(".trash") / "runs"
+
+
+def list_view(runs_dir: Path) -> list[dict[str, Any]]:
+    """Every run of a project, newest first, as a line of its history."""
+    return [_line(run) for run in reversed(list_runs(runs_dir))]
+
+
+def _line(run: Run) -> dict[str, Any]:
+    status = status_of(run)
+    config = _config(run)
+    return {
+        "name": run.folder.name,
+        "state": status.state,
+        "step": status.step,
+        "total": status.total_steps,
+        "epoch": status.epoch,
+        "loss": status.loss,
+        "started": status.started,
+        "saved": len(status.checkpoints),
+        "message": status.message,
+        "base": Path(str(config.get("base", ""))).name,
+        "output_name": str(config.get("output_name", "")),
+    }
+
+
+def detail(run: Run) -> dict[str, Any]:
+    """One run: status, settings, loss curve, samples, and the number of the last event that all this takes in."""
+    events = read_events(run.events_path)
+    status = summarize(run.folder, events, run.alive(), (run.folder / PROCESS).is_file())
+    steps = [e for e in events if e.type == "step"]
+    phase = next((e for e in reversed(events) if e.type == "phase"), None)
+    began = next((e for e in reversed(events) if e.type == "started"), None)
+    return {
+        **status.to_dict(),
+        "name": run.folder.name,
+        "seq": events[-1].seq if events else 0,
+        "epochs": next((int(e.data["epochs"]) for e in reversed(events) if e.data.get("epochs")), None),
+        "phase": {"name": status.phase, "done": phase.data.get("done"), "total": phase.data.get("total")} if phase else None,
+        "lr": steps[-1].data.get("lr") if steps else None,
+        "lr_text": steps[-1].data.get("lr_text") if steps else None,
+        "vram": next((e.data["vram"] for e in reversed(steps) if e.data.get("vram")), None),
+        "device": began.data.get("device") if began else None,
+        "precision": began.data.get("precision") if began else None,
+        "ended": events[-1].time if events and status.state != "running" else None,
+        "points": thinned(loss_points(events)),
+        "marks": epoch_marks(events),
+        "samples": samples(run.folder, events),
+        "config": _config(run),
+    }
+
+
+def status_of(run: Run) -> RunStatus:
+    """As ``run.status()``; of a run that has not changed the events are not read again."""
+    alive = run.alive()
+    started = (run.folder / PROCESS).is_file()
+    try:
+        facts = run.events_path.stat()
+    except OSError:
+        return summarize(run.folder, [], alive, started)
+    if alive:
+        return run.status()
+    return _ended(str(run.folder), started, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=512)
+def _ended(folder: str, started: bool, size: int, changed: int) -> RunStatus:
+    return summarize(Path(folder), read_events(Path(folder) / FILE), False, started)
+
+
+def loss_points(events: Iterable[RunEvent]) -> list[tuple[int, float, float]]:
+    """(step, loss, smoothed loss) by rising step. Of a step done twice, after a crash, the later one counts."""
+    found: dict[int, tuple[int, float, float]] = {}
+    for event in events:
+        if event.type == "step" and isinstance(event.data.get("step"), int) and isinstance(event.data.get("loss"), (int, float)):
+            step, loss = event.data["step"], float(event.data["loss"])
+            smooth = event.data.get("loss_average")
+            found[step] = (step, loss, float(smooth) if isinstance(smooth, (int, float)) else loss)
+    return [found[step] for step in sorted(found)]
+
+
+def thinned(points: Sequence[tuple[int, float, float]], limit: int = POINTS) -> list[tuple[int, float, float]]:
+    """At most ``limit`` points: neighbours become their last step with the mean of their losses, so that no spike is hidden or made."""
+    if len(points) <= limit:
+        return list(points)
+    edges = [k * len(points) // limit for k in range(limit + 1)]
+    groups = [points[a:b] for a, b in pairwise(edges)]
+    return [(g[-1][0], sum(p[1] for p in g) / len(g), g[-1][2]) for g in groups]
+
+
+def epoch_marks(events: Iterable[RunEvent]) -> list[dict[str, int]]:
+    """Where an epoch was saved: step and epoch."""
+    saved = [e.data for e in events if e.type == "checkpoint"]
+    found = {(d["step"], d["epoch"]) for d in saved if isinstance(d.get("step"), int) and isinstance(d.get("epoch"), int)}
+    return [{"step": step, "epoch": epoch} for step, epoch in sorted(found)]
+
+
+def samples(run_dir: Path, events: Iterable[RunEvent]) -> list[dict[str, Any]]:
+    """The pictures drawn while training that are there: file, epoch, step, index and prompt."""
+    found = {}
+    for event in events:
+        if event.type == "sample":
+            name = Path(str(event.data.get("path", ""))).name
+            if (run_dir / "samples" / name).is_file():
+                found[name] = {"file": name, **{k: event.data.get(k) for k in ("epoch", "step", "index", "prompt")}}
+    return list(found.values())
+
+
+def log_tail(run: Run) -> str:
+    """The end of what the trainer printed."""
+    try:
+        with (run.folder / "console.log").open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - LOG_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return text if size <= LOG_BYTES else text.partition("\n")[2]
+
+
+def to_trash(run: Run, project_folder: Path) -> None:
+    """Move a run's folder to the project's trash; its LoRA files stay. Raises UserError while it runs or when it cannot be moved."""
+    if run.alive():
+        raise UserError(f"The run {run.folder.name} is running.", "Stop it first.")
+    _move(run.folder, project_folder / TRASH / run.folder.name)
+
+
+def from_trash(project_folder: Path, runs_dir: Path, name: str) -> None:
+    """Put a run back. Raises UserError when it is not in the trash."""
+    if name not in trashed(project_folder):
+        raise UserError(f"There is no run {name} in the trash.", "Load the list again: it may have been put back already.")
+    _move(project_folder / TRASH / name, runs_dir / name)
+
+
+def trashed(project_folder: Path) -> list[str]:
+    """The names of the runs in the trash, oldest first."""
+    folder = project_folder / TRASH
+    return sorted(p.name for p in folder.iterdir() if (p / "config.json").is_file()) if folder.is_dir() else []
+
+
+def _move(source: Path, target: Path) -> None:
+    if target.exists():
+        raise UserError(f"{target} is there already.", "Rename one of the two folders.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(str(source), str(target))
+    except OSError as error:
+        raise explain_os_error(error, target) or UserError(f"{source} could not be moved: {error}.", "Close the programs that use it.") from error
+
+
+def _config(run: Run) -> dict[str, Any]:
+    with suppress(UserError):
+        found = read_json(run.folder / "config.json")
+        return found if isinstance(found, dict) else {}
+    return {}
