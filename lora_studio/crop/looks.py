@@ -74,7 +74,7 @@ def files_in(folder: Path) -> dict[str, Stamp]:
     if not folder.is_dir():
         return {}
     with os.scandir(folder) as entries:
-        found = [(e.name, e.stat()) for e in entries if is_picture_name(e.name) and e.is_file()]
+        found = [(e.name, e.stat()) for e in entries if is_picture_name(e.name) and not e.name.startswith(".") and e.is_file()]
     return {name: (s.st_mtime_ns, s.st_size) for name, s in sorted(found, key=lambda pair: pair[0])}
 
 
