@@ -1,6 +1,181 @@
-// Step 5: train.
+// Step 5: train. A base, a card, options that differ; what it will take is said before it starts. The run itself is a process of its own.
 "use strict";
 (function () {
-    const Studio = window.LoraStudio, {h, t} = Studio;
-    Studio.panel("train", {title: "Train", create(root) { root.append(h("div.ls-empty", {}, "…")); return {}; }});
+    const Studio = window.LoraStudio, {h, t, ts, p} = Studio;
+    const CARDS = [
+        ["character", "Character", "A person or figure, with everything that belongs to it. About 10 epochs."],
+        ["face", "Face", "A face alone: a smaller LoRA that leaves clothes and body to the prompt."],
+        ["style", "Style", "How pictures are drawn: a larger LoRA, mirrored pictures, some without a caption."],
+        ["quick", "Quick test", "Two short epochs, to see in minutes that everything works."],
+    ];
+    const PERSONAL = ["output_name", "trigger", "sample_prompts", "vae", "repeats"]; // of this project alone: not for a preset
+
+    Studio.panel("train", {
+        title: "Train",
+        create(root) {
+            const page = h("div.ls-train");
+            root.append(page);
+            let project = null, form = null, options = null, draft = null, history = null, asked = 0, starting = false;
+            let choice = {base: "", preset: "character", settings: {}};
+
+            const picker = Studio.basePicker({picked: (path) => { choice.base = path; look(); }});
+            const card = Studio.runCard({changed: () => loadHistory(false)});
+            const past = Studio.runHistory({open: (name) => { shown = name; Studio.attempt(() => card.show(project, name)); past.draw(project, history, name); card.node.scrollIntoView({block: "nearest"}); }, changed: (found) => { history = found; follow(); }});
+            const cards = h("div.ls-cards", {role: "radiogroup", "aria-label": t("What do you train?")});
+            const own = h("div.ls-row.ls-own-presets"), side = h("aside.ls-card.ls-preflight", {"aria-label": t("Before it starts")}), main = h("div");
+            const maker = h("details.ls-card.ls-new-training", {open: true},
+                h("summary", {}, h("h3", {}, t("New training"))),
+                h("h4", {}, t("Base model")), picker.node, h("h4", {}, t("What do you train?")), cards, own,
+                h("div.ls-train-columns", {}, main, side));
+            let shown = "";
+            const empty = (text, button, step) => Studio.fill(page, h("div.ls-empty", {}, h("p", {}, text), h("button.ls-button.ls-primary", {type: "button", onclick: () => Studio.open(step)}, button)));
+
+            async function load() {
+                const opened = Studio.state.project;
+                if (!opened) { project = null; empty(t("No project is open."), t("Choose a project"), "project"); return; }
+                const id = opened.id, fresh = id !== project;
+                if (fresh) { project = id; draft = null; shown = ""; card.clear(); }
+                if (!form) { form = await Studio.api.get("training/form"); options = Studio.optionForm({groups: form.groups, changed: (settings) => { choice.settings = {...settings}; look(); }}); main.append(options.node); }
+                const [found] = await Promise.all([Studio.api.get(p`projects/${id}/runs`), picker.load()]);
+                if (id !== project) return;
+                history = found;
+                if (!page.contains(maker)) Studio.fill(page, card.node, maker, past.node);
+                if (fresh) {
+                    choice = remembered() || {base: "", preset: "character", settings: {}, ...(found.chosen || {})};
+                    if (choice.base === "demo") choice.base = "";
+                    choice.base = choice.base || picker.proposal();
+                    picker.set(choice.base);
+                    options.set(choice.settings);
+                    maker.open = !history.runs.some((r) => r.state === "running");
+                }
+                drawPresets();
+                await follow();
+                await ask();
+            }
+
+            // -- what was chosen: kept in this browser until it is started -------------
+            const key = () => "train." + project;
+            function remembered() { try { const found = JSON.parse(Studio.remembered(key())); return found && found.settings ? found : null; } catch (error) { return null; } }
+            function look() { Studio.remember(key(), JSON.stringify(choice)); drawPresets(); askSoon(); }
+
+            function drawPresets() {
+                const pick = (name, settings) => { choice.preset = name; if (settings) { choice.settings = settings; options.set(settings); } look(); };
+                Studio.fill(cards, CARDS.map(([name, title, text]) => h("button.ls-choice", {type: "button", role: "radio", "aria-checked": String(choice.preset === name), dataset: {preset: name}, onclick: () => pick(name)}, h("strong", {}, t(title)), h("span.ls-hint", {}, t(text)))));
+                const mine = form.presets.filter((x) => x.own);
+                Studio.fill(own,
+                    mine.length ? [h("span.ls-hint", {}, t("My presets")), mine.map((x) => h("button.ls-toggle", {type: "button", "aria-pressed": String(choice.preset === x.name), onclick: () => pick(x.name)}, x.name))] : null,
+                    Studio.button(t("Save as a preset…"), savePreset, {kind: "small"}),
+                    mine.some((x) => x.name === choice.preset) ? Studio.button(t("Delete this preset"), removePreset, {kind: "small"}) : null);
+            }
+            async function savePreset() {
+                const base = form.presets.find((x) => x.name === choice.preset && x.own);
+                const input = h("input.ls-input", {type: "text", value: base ? base.name : ""});
+                const ok = await Studio.dialog({title: t("Save as a preset"), body: h("div", {}, Studio.field(t("Name"), input), h("p.ls-hint", {}, t("What you changed is kept; everything else follows the card and the base model. Names, trigger word, repeats and sample prompts stay with this project."))),
+                    buttons: [{text: t("Cancel"), value: false}, {text: t("Save"), value: true, kind: "primary"}]});
+                const name = input.value.trim();
+                if (!ok || !name) return;
+                const kept = Object.fromEntries(Object.entries(choice.settings).filter(([k]) => PERSONAL.includes(k)));
+                form = await Studio.api.put(p`training/presets/${name}`, {preset: base ? base.preset : choice.preset, settings: {...(base ? base.settings : {}), ...choice.settings}});
+                choice = {...choice, preset: (form.presets.find((x) => x.own && x.name === name.normalize("NFC")) || {name: choice.preset}).name, settings: kept};
+                options.set(kept);
+                look();
+                Studio.toast(t("Saved: {name}", {name}), "ok");
+            }
+            async function removePreset() {
+                const gone = form.presets.find((x) => x.name === choice.preset && x.own);
+                if (!(await Studio.confirm({title: t("Delete the preset {name}?", {name: gone.name}), body: "", ok: t("Delete"), kind: "danger"}))) return;
+                form = await Studio.api.delete(p`training/presets/${gone.name}`);
+                choice.preset = CARDS.some(([name]) => name === gone.preset) ? gone.preset : "character";
+                look();
+            }
+
+            // -- before it starts --------------------------------------------------------
+            async function ask() {
+                if (!project || !choice.base) { draft = null; drawSide(); return; }
+                const mine = ++asked, id = project;
+                side.classList.add("ls-asking");
+                try {
+                    const found = await Studio.api.post(p`projects/${id}/training/draft`, choice);
+                    if (mine !== asked || id !== project) return;
+                    draft = found;
+                    options.draft(found);
+                    picker.problems(found.problems.base || []);
+                } catch (error) {
+                    if (mine !== asked) return;
+                    // A preset that is gone: the card that is always there.
+                    if (error.status === 422 && !CARDS.some(([name]) => name === choice.preset)) { choice.preset = "character"; look(); return; }
+                    Studio.fail(error);
+                } finally { if (mine === asked) side.classList.remove("ls-asking"); }
+                drawSide();
+            }
+            const askSoon = Studio.debounce(() => Studio.attempt(ask), 300);
+
+            function drawSide() {
+                const check = draft && draft.preflight, problems = Object.entries((draft && draft.problems) || {}).flatMap(([name, list]) => list.map((text) => [name, text]));
+                const running = Boolean(history && history.runs.some((r) => r.state === "running")), ready = Studio.state.session.environment.ready;
+                const fact = (name, value, hint) => h("div.ls-fact", {}, h("span", {}, name), h("strong", {translate: "no"}, value), hint ? h("div.ls-hint", {}, hint) : null);
+                const release = h("input", {type: "checkbox", checked: Boolean(Studio.state.session.settings.release_model)});
+                const start = Studio.button(t("Start training"), () => begin(release.checked), {kind: "primary", class: "ls-start"});
+                start.disabled = !check || problems.length > 0 || running || !ready || starting;
+                Studio.fill(side, h("h4", {}, t("Before it starts")),
+                    check ? h("div.ls-facts", {},
+                        fact(t("Pictures"), String(check.images), t("{n} an epoch with repeats", {n: check.images_with_repeats})),
+                        fact(t("Steps"), check.steps.toLocaleString("en"), t("{n} an epoch × {epochs} epochs", {n: check.steps_per_epoch, epochs: check.epochs})),
+                        fact(t("Time"), check.seconds === null ? "–" : Studio.duration(check.seconds), check.seconds === null ? t("Shown after a first run with this base and size.") : t("as fast as the last run like this")),
+                        check.vram_needed ? fact(t("Graphics memory"), t("about {n}", {n: Studio.bytes(check.vram_needed)}), memory(check)) : null,
+                        fact(t("Disk"), Studio.bytes(check.disk_needed), t("{n} free", {n: Studio.bytes(check.disk_free)}))) : null,
+                    check && check.buckets.length > 1 ? h("details.ls-hint", {}, h("summary", {}, t("{n} buckets", {n: check.buckets.length})), check.buckets.map(([size, n]) => h("div", {}, size.replace("x", " × ") + ": " + n))) : null,
+                    check ? check.warnings.map((text) => h("div.ls-run-warning", {}, ts(text))) : null,
+                    problems.map(([name, text]) => h("div.ls-problem", {}, name ? h("button.ls-link", {type: "button", onclick: () => options.focus(name)}, name === "base" ? t("Base model") : options.label(name)) : null, name ? ": " : "", ts(text))),
+                    !choice.base ? h("div.ls-problem", {}, t("Choose a base model first.")) : null,
+                    !ready ? h("div.ls-problem", {}, t("The training packages are not installed yet: see the top of the page.")) : null,
+                    running ? h("p.ls-hint", {}, t("A training runs already. Stop it, or wait for its end.")) : null,
+                    Studio.state.session.has_txt2img ? Studio.field(t("Take the WebUI's checkpoint out of graphics memory"), release) : null,
+                    start);
+            }
+            const memory = (check) => (check.vram_free ? t("{n} free", {n: Studio.bytes(check.vram_free)}) : "");
+
+            async function begin(release) {
+                starting = true;
+                try {
+                    const found = await Studio.api.post(p`projects/${project}/training/start`, {...choice, release: Boolean(Studio.state.session.has_txt2img && release)});
+                    if (found.released) Studio.toast(ts(found.released.message));
+                    shown = found.run;
+                    maker.open = false;
+                    await loadHistory(true);
+                    card.node.scrollIntoView({block: "start", behavior: "smooth"});
+                } finally { starting = false; drawSide(); }
+            }
+
+            // -- the runs ----------------------------------------------------------------
+            async function loadHistory(reload) {
+                const id = project;
+                if (!id) return;
+                const found = await Studio.api.get(p`projects/${id}/runs`);
+                if (id !== project) return;
+                history = found;
+                await follow(reload);
+            }
+            // Which run is shown: the one that was asked for, else the one that runs, else the newest.
+            async function follow() {
+                const names = history.runs.map((r) => r.name);
+                if (!names.includes(shown)) shown = (history.runs.find((r) => r.state === "running") || history.runs[0] || {name: ""}).name;
+                past.draw(project, history, shown);
+                drawSide();
+                if (shown) await card.show(project, shown); else card.clear();
+            }
+
+            Studio.on("run", (message) => {
+                if (!project || message.project !== project) return;
+                if (!history || !history.runs.some((r) => r.name === message.run)) shown = ""; // a run that began elsewhere is shown
+                card.event(message);
+                if (message.more || message.ended || !history.runs.some((r) => r.name === message.run)) soon();
+            });
+            const soon = Studio.debounce(() => { if (Studio.state.step === "train" && Studio.visible) Studio.attempt(() => loadHistory(true)); }, 400);
+            Studio.on("reload", () => soon());
+            Studio.on("dataset", () => { if (project && Studio.state.step === "train") askSoon(); });
+            Studio.on("environment", () => drawSide());
+            return {show: load, project: load};
+        },
+    });
 })();
