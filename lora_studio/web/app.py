@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from ..errors import UserError
 from ..studio import _plain
 from .context import Context
-from .gate import gate
+from .gate import gate, in_thread
 
 PREFIX = "/lora-studio/api/v1"
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -86,15 +87,50 @@ def _ending(app: Any) -> bool:
 
 
 def router() -> APIRouter:
-    """A router for one subject's routes: behind the gate, errors told."""
-    return APIRouter(prefix=PREFIX, dependencies=[Depends(gate)], route_class=_Route)
+    """A router for one subject's routes: behind the gate, errors told. Paths are below `PREFIX`."""
+    return APIRouter(dependencies=[Depends(gate)], route_class=_Route)
 
 
 def install(app: FastAPI, context: Context) -> None:
-    """Add every route. Called again with a new app when the WebUI reloads its page."""
+    """Add every route. Called again with a new app when the WebUI reloads its page.
+
+    The routes are made when the first of them is asked for: a host's start pays for what nobody has opened yet only a few milliseconds.
+    """
+    app.state.lora_studio = context
+    app.mount(PREFIX, Later(lambda: api(context)))
+
+
+class Later:
+    """An ASGI application that is made, in a thread, by its first request."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._made: Any = None
+        self._lock = threading.Lock()
+
+    def get(self) -> Any:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        made = self._made if self._made is not None else await in_thread(self.get)
+        await made(scope, receive, send)
+
+
+def api(context: Context) -> APIRouter:
+    """All routes of ours, their paths below `PREFIX`."""
     from . import subjects
 
-    app.state.lora_studio = context
+    whole = APIRouter()
+    whole.include_router(_common(context))
+    for subject in subjects():
+        whole.include_router(subject.routes(context))
+    return whole
+
+
+def _common(context: Context) -> APIRouter:
     own = router()
 
     @own.get("/events")
@@ -105,12 +141,12 @@ def install(app: FastAPI, context: Context) -> None:
 
     @own.get("/jobs")
     async def jobs(project: str = "") -> Response:
+        """Jobs that run or ended lately, of one project or of all."""
         return JSON({"jobs": [j.to_dict() for j in context.jobs.list(project or None)]})
 
     @own.post("/jobs/{identity}/cancel")
     async def cancel(identity: str) -> Response:
+        """Stop a job."""
         return JSON(context.jobs.cancel(identity))
 
-    app.include_router(own)
-    for subject in subjects():
-        app.include_router(subject.routes(context))
+    return own

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from lora_studio.web.app import PREFIX
+from lora_studio.web.app import PREFIX, api
 from lora_studio.web.gate import _flat
 
 PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
@@ -29,26 +29,21 @@ class Route:
         return PARAMETER.sub(lambda m: values.get(m[1], "x"), self.path)
 
 
-def routes(app: Any) -> list[Route]:
+def routes(context: Any) -> list[Route]:
     found = []
-    for route in _flat(app.routes):
-        if getattr(route, "path", "").startswith(PREFIX):
-            found += [Route(method, route.path, (route.endpoint.__doc__ or "").strip()) for method in sorted(route.methods) if method != "HEAD"]
+    for route in _flat(api(context).routes):
+        path = PREFIX + route.path
+        found += [Route(method, path, (route.endpoint.__doc__ or "").strip()) for method in sorted(route.methods) if method != "HEAD"]
     return sorted(found, key=lambda r: (r.path, r.method))
 
 
 def every_route() -> list[Route]:
-    """The routes of an application made for nothing else."""
+    """The routes of a page made for nothing else."""
     from pathlib import Path
-
-    from fastapi import FastAPI
 
     from lora_studio.host.standalone import Standalone
     from lora_studio.studio import Studio
-    from lora_studio.web.app import install
     from lora_studio.web.context import Context
 
     host = Standalone(Path("projects"), Path("models"))
-    app = FastAPI()
-    install(app, Context(Studio(host.projects_dir, host.lora_dir), host))
-    return routes(app)
+    return routes(Context(Studio(host.projects_dir, host.lora_dir), host))
