@@ -109,7 +109,7 @@ class Studio:
         adopt_dataset(project, progress)
         stored = draft.load(project)
         options = options or stored.options
-        plan = plan_project(project, options, stored.choices, progress)
+        plan = plan_project(project, options, stored.choices, progress, self.face_detector())
         edit.take_boxes(project, options, boxes_of(read_plan(options.plan_file)) if options.plan_file else {})
         report = apply_plan(plan, project, progress, force)
         self._remember(project, "crop", asdict(options))
@@ -122,13 +122,20 @@ class Studio:
 
         adopt_dataset(project, progress)
         stored = draft.load(project)
-        return plan_project(project, options or stored.options, stored.choices, progress)
+        return plan_project(project, options or stored.options, stored.choices, progress, self.face_detector())
+
+    def face_detector(self) -> Path | None:
+        """The face detector that somebody put into ``models/lora_studio/detectors`` beside the LoRA folder, or ``_detectors`` beside the projects."""
+        from .crop.detectors import find_detector
+
+        models = [self.lora_dir.parent / "lora_studio" / "detectors"] if self.lora_dir is not None else []
+        return find_detector([*models, self.projects_dir / "_detectors"])
 
     def crops(self, project: Project, only: Collection[str] | None = None) -> dict[str, Any]:
         """Options and boxes as people edit them, and what would become of each picture (``only``: of these)."""
         from .crop import view
 
-        return view.show(project, only)
+        return view.show(project, only, None, self.face_detector())
 
     def change_crops(self, project: Project, changes: Sequence[Any], revision: int | None = None) -> dict[str, Any]:
         """Change boxes by hand, as one step of undo: [{source, and one of box, focal, method, excluded}].
@@ -138,20 +145,20 @@ class Studio:
         from .crop import edit, view
 
         draft, touched = edit.change_boxes(project, changes, revision)
-        return view.show(project, touched, draft)
+        return view.show(project, touched, draft, self.face_detector())
 
     def change_crop_options(self, project: Project, options: CropOptions, revision: int | None = None) -> dict[str, Any]:
         """Take other sizes or formats; boxes drawn by hand are fitted to them."""
         from .crop import edit, view
 
-        return view.show(project, None, edit.change_options(project, options, revision))
+        return view.show(project, None, edit.change_options(project, options, revision), self.face_detector())
 
     def undo_crops(self, project: Project, revision: int | None = None, forward: bool = False) -> dict[str, Any]:
         """Take the last change of the boxes or options back (``forward``: do it again)."""
         from .crop import edit, view
 
         draft, touched = edit.step(project, forward, revision)
-        return view.show(project, touched, draft)
+        return view.show(project, touched, draft, self.face_detector())
 
     def tag(self, project: Project, options: TagOptions, progress: Progress = silent) -> TagReport:
         """Write captions by a WD14 tagger."""
@@ -276,7 +283,9 @@ class Studio:
 
     def start_training(self, project: Project, base: str | Path, preset: str, settings: Mapping[str, Any]) -> Run:
         """Train what a form chose, and remember the choice for the next time."""
-        run = self.train(project, self.configure(project, base, preset, settings))
+        from .training.prepare import configure_from_form
+
+        run = self.train(project, configure_from_form(self._training_start(project, base, preset), settings))
         self._remember(project, "train", {"base": str(base), "preset": preset, "settings": dict(settings)})
         return run
 

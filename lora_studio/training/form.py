@@ -111,6 +111,22 @@ FIELDS: dict[str, dict[str, tuple[str, str, str, str]]] = {
             "Tag dropout", "单个标签丢弃率",
             "0.1 to 0.2 when the trigger alone does not bring the character.", "仅用触发词召唤不出角色时用 0.1 到 0.2。",
         ),
+        "caption_dropout_every_n_epochs": (
+            "Whole epochs without captions", "整轮不带标签",
+            "For styles; 5 or more, when the dropout rate is not enough.", "训练画风且丢弃率不够时用，取 5 以上。",
+        ),
+        "token_warmup_step": (
+            "Tag warm-up", "标签预热",
+            "0.3 when the trigger word stays weak beside long captions.", "标签很长、触发词偏弱时用 0.3。",
+        ),
+        "token_warmup_min": (
+            "Tags at first", "预热起始标签数",
+            "Change it only together with the tag warm-up.", "仅与标签预热一起修改。",
+        ),
+        "masked_loss": (
+            "Masked training", "遮罩训练",
+            "Turn it on when backgrounds or other people would be learned and cannot be cropped away.", "背景或旁人会被学进去又裁不掉时开启。",
+        ),
         "flip": (
             "Mirror", "左右翻转",
             "Turn it on with very few pictures and a symmetric subject.", "图片很少且主体左右对称时开启。",
@@ -153,6 +169,19 @@ FIELDS: dict[str, dict[str, tuple[str, str, str, str]]] = {
             "Save state every", "每隔多久保存状态",
             "Lower it on a machine that may be switched off at any time.", "机器可能随时关机时调低。",
         ),
+        "validation_split": (
+            "Held-out pictures", "留出验证图片",
+            "0.1 with 30 pictures or more, when you cannot tell from samples where copying begins.",
+            "图片 30 张以上、从样图看不出过拟合起点时用 0.1。",
+        ),
+        "validate_every_n_epochs": (
+            "Measure every … epochs", "每隔几轮评估",
+            "Raise it when measuring takes longer than an epoch.", "评估比一轮训练还久时调高。",
+        ),
+        "validation_seed": (
+            "Seed of the held-out ones", "验证种子",
+            "Change it to hold out other pictures; keep it to compare runs.", "想换留出的图片时修改；比较多次训练时保持不变。",
+        ),
     },
     "network": {
         "conv_dim": (
@@ -162,6 +191,26 @@ FIELDS: dict[str, dict[str, tuple[str, str, str, str]]] = {
         "conv_alpha": (
             "Convolution alpha", "卷积 Alpha",
             "Change it together with the convolution rank.", "与卷积秩一起修改。",
+        ),
+        "network_weights": (
+            "Go on from a LoRA", "接着训练",
+            "Set it to refine a LoRA that is nearly right, with half the learning rates.", "想细调已接近满意的 LoRA 时填写，学习率减半。",
+        ),
+        "network_dropout": (
+            "Dropout", "Dropout",
+            "0.1 when late epochs copy the pictures; the LoRA then wants more epochs.", "后期轮次照抄原图时用 0.1；需要相应增加轮次。",
+        ),
+        "rank_dropout": (
+            "Rank dropout", "秩 Dropout",
+            "0.1 instead of plain dropout, with ranks of 16 and more.", "秩为 16 以上时可代替普通 Dropout，用 0.1。",
+        ),
+        "module_dropout": (
+            "Layer dropout", "层 Dropout",
+            "0.1 to make the LoRA rely on no single layer.", "不希望 LoRA 依赖个别层时用 0.1。",
+        ),
+        "scale_weight_norms": (
+            "Limit of weight norms", "权重范数上限",
+            "1 when the LoRA must be used at half its weight to look right.", "权重要减半才好看时设为 1。",
         ),
     },
     "learning": {
@@ -206,6 +255,26 @@ FIELDS: dict[str, dict[str, tuple[str, str, str, str]]] = {
         "max_grad_norm": (
             "Gradient clipping", "梯度裁剪",
             "Lower it when single pictures make the loss jump.", "个别图片使损失跳动时调低。",
+        ),
+        "ema_decay": (
+            "Running average (EMA)", "滑动平均（EMA）",
+            "0.99 when neighbouring epochs look very different.", "相邻两轮差别很大时用 0.99。",
+        ),
+        "ema_save": (
+            "Save the average", "保存平均值",
+            "Turn it off to compare the average's curve with the last state's files.", "想用最后状态的文件作比较时关闭。",
+        ),
+        "down_lr_weight": (
+            "Weights of the down blocks", "下行块权重",
+            "Lower the outer blocks to leave composition alone.", "不想影响构图时调低外层。",
+        ),
+        "mid_lr_weight": (
+            "Weight of the middle block", "中间块权重",
+            "Lower it when poses of the pictures come back.", "总是出现原图姿势时调低。",
+        ),
+        "up_lr_weight": (
+            "Weights of the up blocks", "上行块权重",
+            "Raise the outer blocks for line and texture, in styles.", "训练画风的线条与质感时调高外层。",
         ),
     },
     "loss": {
@@ -255,6 +324,10 @@ FIELDS: dict[str, dict[str, tuple[str, str, str, str]]] = {
         "prior_every": (
             "Prior every … steps", "每隔几步",
             "4 keeps most of the effect at a quarter of the cost.", "设为 4：保留大部分效果，代价只有四分之一。",
+        ),
+        "prior_loss_weight": (
+            "Weight of regularisation", "正则化权重",
+            "Lower it when regularisation pictures drown the character.", "正则化图片盖过角色时调低。",
         ),
     },
     "base": {
@@ -310,6 +383,14 @@ FIELDS: dict[str, dict[str, tuple[str, str, str, str]]] = {
             "Gradient checkpointing", "梯度检查点",
             "Turn it on when memory is short, off when there is plenty.", "显存不足时开启，充足时关闭。",
         ),
+        "memory_plan": (
+            "Fit into memory by itself", "自动适配显存",
+            "Turn it off when you know that it fits, to start a little sooner.", "确定放得下时关闭，启动略快。",
+        ),
+        "processes": (
+            "Processes", "进程数",
+            "As many as there are graphics cards, when there are several.", "有多张显卡时填显卡数。",
+        ),
         "precision": (
             "Precision", "训练精度",
             "bf16 or fp32 when the loss turns into not-a-number or samples are black.", "损失变成 NaN 或样图全黑时用 bf16 或 fp32。",
@@ -353,11 +434,10 @@ def schema() -> list[dict[str, Any]]:
     """Groups with their fields in order; ``default`` is the configuration's own, before preset and base."""
     groups = []
     for group, names in {**FIELDS, "more": {name: (name, name, "", "") for name in without_texts()}}.items():
-        if not names:
-            continue
         title, title_zh = GROUPS[group]
-        fields = [_field(name, texts) for name, texts in names.items()]
-        groups.append({"name": group, "title": {"en": title, "zh": title_zh}, "advanced": group not in ("names", "basics"), "fields": fields})
+        fields = [_field(name, texts) for name, texts in names.items() if name == "repeats" or name in _types()]
+        if fields:
+            groups.append({"name": group, "title": {"en": title, "zh": title_zh}, "advanced": group not in ("names", "basics"), "fields": fields})
     return groups
 
 

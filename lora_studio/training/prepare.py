@@ -98,8 +98,20 @@ def configure(start: Start, settings: Mapping[str, Any]) -> TrainingConfig:
     return config
 
 
+def configure_from_form(start: Start, settings: Mapping[str, Any]) -> TrainingConfig:
+    """`configure` for settings that come from a page, which may not say where files lie. Raises UserError."""
+    _refuse_places(settings)
+    return configure(start, settings)
+
+
+def _refuse_places(settings: Mapping[str, Any]) -> None:
+    if foreign := [name for name in settings if name in NOT_IN_FORM]:
+        raise UserError(f"These options cannot be set here: {', '.join(sorted(foreign))}.")
+
+
 def draft(start: Start, settings: Mapping[str, Any], earlier_runs: Sequence[Path] = ()) -> Draft:
     """How the training would be, with every mistake at its option. Raises UserError when there is no such preset."""
+    _refuse_places(settings)
     problems: Problems = defaultdict(list)
     try:
         family = family_of(start.base)
@@ -112,8 +124,6 @@ def draft(start: Start, settings: Mapping[str, Any], earlier_runs: Sequence[Path
     form = {k: v for k, v in shown.items() if k not in NOT_IN_FORM} | {"repeats": values["folders"][0]["repeats"]}
     if not pictures:
         problems[""].append(NO_PICTURES)
-    if foreign := [name for name in settings if name in NOT_IN_FORM]:
-        raise UserError(f"These options cannot be set here: {', '.join(sorted(foreign))}.")
     check = None
     try:
         config = TrainingConfig.from_dict(_merged(values, settings))

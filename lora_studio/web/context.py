@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files import atomic_write_json, read_json, validate_name
@@ -14,7 +14,9 @@ from ..jobs import Job, Jobs
 from ..project import Project
 from ..studio import Studio
 from .hub import Hub
-from .runwatch import RunWatch
+
+if TYPE_CHECKING:
+    from .runwatch import RunWatch
 
 RECENT = "_recent.json"
 
