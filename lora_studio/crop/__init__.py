@@ -6,7 +6,8 @@ from .applied import load_plan, plan_path
 from .apply import CropReport, apply_plan
 from .focal import focal_point
 from .options import CropOptions
-from .plan import CropEntry, CropPlan, boxes_of, make_plan, plan_project, read_plan
+from .plan import CropEntry, CropPlan, plan_from, read_plan
+from .propose import boxes_of, make_plan, plan_project
 
 __all__ = [
     "CropEntry",
@@ -18,6 +19,7 @@ __all__ = [
     "focal_point",
     "load_plan",
     "make_plan",
+    "plan_from",
     "plan_path",
     "plan_project",
     "read_plan",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ class Made:
 
     def is_current(self, entry: CropEntry, options: CropOptions, source: Stamp | None, output: Stamp | None) -> bool:
         """Whether the file that is there (`output`) is what this entry would become; one retouched since is, too."""
-        same = (self.entry.box, self.entry.size, self.entry.source_size) == (entry.box, entry.size, entry.source_size)
+        mine, wanted = (replace(one, method="", stem=one.output_stem) for one in (self.entry, entry))
+        same = mine == wanted and Path(self.name).stem == entry.output_stem
         finish = Path(self.name).suffix == options.suffix and (options.format == "png" or self.quality == options.quality)
         return same and finish and output is not None and self.source is not None and self.source == source
 
@@ -47,12 +48,15 @@ class Made:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Made:
-        return cls(CropEntry.from_dict(data["entry"]), str(data["name"]), int(data["quality"]), _stamp(data["source"]), _stamp(data["output"]))
+        name = str(data["name"])
+        if Path(name).name != name or name.startswith("."):
+            raise ValueError(f"{name!r} is no file name")
+        return cls(CropEntry.from_dict(data["entry"]), name, int(data["quality"]), _stamp(data["source"]), _stamp(data["output"]))
 
 
 @dataclass
 class Applied:
-    """All crops that are there from earlier, by the original's name. ``plan``: the one last applied to its end, None before the first."""
+    """All crops that are there from earlier, by their key. ``plan``: the one last applied to its end, None before the first."""
 
     plan: CropPlan | None = None
     made: dict[str, Made] = field(default_factory=dict)
@@ -87,8 +91,8 @@ def load_applied(project: Project) -> Applied:
     if plan is not None:
         stamps = _stamps(project)
         for entry in plan.entries:
-            source, output, quality = stamps.get(entry.source, (None, None, plan.options.quality))
-            applied.made[entry.source] = Made(entry, Path(entry.source).stem + plan.options.suffix, quality, source, output)
+            source, output, quality = stamps.get(entry.key, (None, None, plan.options.quality))
+            applied.made[entry.key] = Made(entry, entry.output_stem + plan.options.suffix, quality, source, output)
     try:
         lines = _journal(project).read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -96,8 +100,25 @@ def load_applied(project: Project) -> Applied:
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):  # the last line may be cut off
             made = Made.from_dict(json.loads(line))
-            applied.made[made.entry.source] = made
+            applied.made[made.entry.key] = made
     return applied
+
+
+def earlier_names(project: Project, options: CropOptions) -> dict[tuple[str, str], str]:
+    """The names that crops have by (source, part), where they were given by the same pattern: captions stay with their pictures."""
+    applied = load_applied(project)
+    if applied.plan is None or _naming(applied.plan.options) != _naming(options):
+        return {}
+    return {(made.entry.source, made.entry.part): made.entry.output_stem for made in applied.made.values()}
+
+
+def named_alike(applied: Applied, options: CropOptions) -> bool:
+    """Whether crops would keep the names that they have."""
+    return applied.plan is None or _naming(applied.plan.options) == _naming(options)
+
+
+def _naming(options: CropOptions) -> tuple[str, int]:
+    return options.rename, options.rename_start
 
 
 def note(project: Project, made: Made) -> None:

@@ -1,4 +1,4 @@
-"""What cropping has to know of each original, looked at once and kept: its size, and where the eye goes for every shape of crop."""
+"""What cropping has to know of each original, looked at once and kept: its size, where the eye goes for every shape of crop, its faces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,11 +17,14 @@ from ..errors import UserError
 from ..files import atomic_write_text, read_json
 from ..progress import Progress, silent
 from ..project import Project
+from .detectors import SIDE, Detector
 from .focal import features, find, is_whole, thumbnail_size
+from .parallel import each
+from .siblings import Face
 
 Stamp = tuple[int, int]  # time of the last change in ns, bytes
 
-VERSION = 1
+VERSION = 2
 # Shapes of crop (width : height) for which every picture's focal point is found at once: the decoding costs more than all of them.
 SHAPES = tuple(a / b for a, b in ((1, 3), (2, 5), (1, 2), (9, 16), (5, 8), (2, 3), (3, 4), (4, 5), (8, 9), (1, 1)))
 SHAPES += tuple(1 / s for s in reversed(SHAPES[:-1]))
@@ -33,6 +35,7 @@ class Look:
     """One original. stamp: which file this is true of. problem: why it cannot be read, or "".
 
     centres: for each of SHAPES where the best crop's centre lies (0..1) along the side that it is shorter on; () before it was looked for.
+    faces: what the detector of the id `detector` found; () with "" before one looked.
     """
 
     width: int
@@ -40,6 +43,12 @@ class Look:
     stamp: Stamp
     centres: tuple[float, ...] = ()
     problem: str = ""
+    faces: tuple[Face, ...] = ()
+    detector: str = ""
+
+    def faces_by(self, detector: str) -> tuple[Face, ...] | None:
+        """The faces by this detector; None when it has not looked."""
+        return self.faces if self.detector == detector else None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -101,32 +110,41 @@ def _header(path: Path, stamp: Stamp) -> Look:
     return Look(width, height, stamp)
 
 
-def look_closely(path: Path, look: Look) -> Look:
-    """Decode a picture (a JPEG: as little of it as serves) and find its focal points."""
+def look_closely(path: Path, look: Look, detector: Detector | None = None) -> Look:
+    """Decode a picture (a JPEG: as little of it as serves) and find its focal points, and its faces where there is a detector.
+
+    Raises UserError when the detector fails.
+    """
+    enough = thumbnail_size(*look.size)
+    if detector is not None:
+        side = max(*detector.side, SIDE)
+        enough = (max(enough[0], min(look.width, side)), max(enough[1], min(look.height, side)))
     try:
-        image = load_image(path, at_least=thumbnail_size(*look.size))
+        image = load_image(path, at_least=enough)
     except PictureError as error:
         return replace(look, problem=error.reason)
-    found, size = features(image), thumbnail_size(*image.size)
-    own = look.width / look.height
-    points = [find(found, size, shape) for shape in SHAPES]
-    return replace(look, centres=tuple(round(point[0] if shape < own else point[1], 3) for shape, point in zip(SHAPES, points)))
+    if not look.centres:
+        found, size = features(image), thumbnail_size(*image.size)
+        own = look.width / look.height
+        points = [find(found, size, shape) for shape in SHAPES]
+        look = replace(look, centres=tuple(round(point[0] if shape < own else point[1], 3) for shape, point in zip(SHAPES, points)))
+    if detector is not None and look.faces_by(detector.id) is None:
+        look = replace(look, faces=detector.find(image, look.size), detector=detector.id)
+    return look
 
 
-def look_at(project: Project, wanted: Callable[[str, Look], bool], progress: Progress = silent) -> dict[str, Look]:
-    """Like `glance`, with those pictures looked at closely that are `wanted` and were not yet; remembered, also when it is stopped."""
+def look_at(project: Project, wanted: Callable[[str, Look], bool], progress: Progress = silent, detector: Detector | None = None) -> dict[str, Look]:
+    """Like `glance`, with those pictures looked at closely that are `wanted`; remembered, also when it is stopped."""
     looks = glance(project)
-    todo = [name for name, look in looks.items() if not look.problem and not look.centres and wanted(name, look)]
-    pool = ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1))
+    todo = [name for name, look in looks.items() if not look.problem and wanted(name, look)]
     try:
-        results = pool.map(lambda name: look_closely(project.raw_dir / name, looks[name]), todo)
-        for done, (name, look) in enumerate(zip(todo, results), 1):
+        sizes = [looks[name].width * looks[name].height for name in todo]
+        for done, (name, look) in enumerate(each(todo, sizes, lambda name: look_closely(project.raw_dir / name, looks[name], detector)), 1):
             looks[name] = look
             progress(done, len(todo), name)
             if done % 500 == 0:  # a process that is ended loses little
                 _write(project, looks)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
         with suppress(UserError):  # only a cache
             if todo or not looks_path(project).exists():
                 _write(project, looks)
@@ -134,7 +152,7 @@ def look_at(project: Project, wanted: Callable[[str, Look], bool], progress: Pro
 
 
 def _write(project: Project, looks: Mapping[str, Look]) -> None:
-    rows = {name: [o.width, o.height, *o.stamp, list(o.centres), o.problem] for name, o in looks.items()}
+    rows = {name: [o.width, o.height, *o.stamp, list(o.centres), o.problem, o.faces, o.detector] for name, o in looks.items()}
     plain = {"version": VERSION, "shapes": len(SHAPES), "looks": rows}
     atomic_write_text(looks_path(project), json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
 
@@ -146,9 +164,14 @@ def _read(path: Path) -> dict[str, Look]:
         if data["version"] != VERSION or data["shapes"] != len(SHAPES):
             return {}
         return {
-            str(name): Look(int(w), int(h), (int(time), int(size)), tuple(float(c) for c in centres), str(problem))
-            for name, (w, h, time, size, centres, problem) in data["looks"].items()
+            str(name): Look(int(w), int(h), (int(time), int(size)), tuple(map(float, centres)), str(problem), tuple(map(_face, faces)), str(detector))
+            for name, (w, h, time, size, centres, problem, faces, detector) in data["looks"].items()
             if len(centres) in (0, len(SHAPES)) and (problem or min(w, h) > 0)
         }
     except (UserError, KeyError, TypeError, ValueError, AttributeError):
         return {}
+
+
+def _face(row: list[float]) -> Face:
+    left, top, right, bottom, score = map(float, row)
+    return left, top, right, bottom, score

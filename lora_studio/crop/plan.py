@@ -1,23 +1,19 @@
-"""The plan: for every picture which box of it becomes which size. Pure but for `plan_project`, which looks at the pictures."""
+"""The plan: for every picture which boxes of it become which sizes and files; and the arithmetic of boxes. Pure but for `read_plan`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..dataset import bucket_sizes, pick_bucket
+from ..dataset.importing import portable_stem
 from ..errors import UserError
 from ..files import read_json
-from ..progress import Progress, silent
-from ..project import Project
-from .choices import Box, Choice
-from .looks import Look, look_at
+from .choices import Box
 from .options import CropOptions
 
 VERSION = 1
-AUTOMATIC = Choice()
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,9 @@ class CropEntry:
     """source: file name in raw/, source_size its upright (width, height).
 
     box: left, top, right, bottom in its pixels. size: (width, height) written.
-    method: where the box comes from, "smart", "center", "focal", "drawn" or "plan".
+    method: where the box comes from, "smart", "center", "face", "focal", "drawn" or "plan".
+    part: "" for the picture's main crop, else which of its siblings. stem: the crop's file name without its suffix.
+    flip: mirrored. pad: how what lies outside the picture is filled, "" when nothing does.
     """
 
     source: str
@@ -33,25 +31,44 @@ class CropEntry:
     box: Box
     size: tuple[int, int]
     method: str
+    part: str = ""
+    stem: str = ""
+    flip: bool = False
+    pad: str = ""
+
+    @property
+    def key(self) -> str:
+        """Which crop this is, the same from plan to plan."""
+        return f"{self.source}/{self.part}" if self.part else self.source
+
+    @property
+    def output_stem(self) -> str:
+        return self.stem or Path(self.source).stem
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        plain: dict[str, Any] = {
             "source": self.source,
             "source_size": list(self.source_size),
             "box": list(self.box),
             "size": list(self.size),
             "method": self.method,
         }
+        return plain | {name: value for name in ("part", "stem", "flip", "pad") if (value := getattr(self, name))}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> CropEntry:
         left, top, right, bottom = (round(v) for v in data["box"])
         source_width, source_height = (int(v) for v in data["source_size"])
         width, height = (int(v) for v in data["size"])
+        part, stem, flip, pad = str(data.get("part", "")), str(data.get("stem", "")), data.get("flip") is True, str(data.get("pad", ""))
         inside = 0 <= left < right <= source_width and 0 <= top < bottom <= source_height
-        if not inside or min(width, height) < 1 or not isinstance(data["source"], str):
+        overlaps = left < min(right, source_width) and top < min(bottom, source_height) and right > 0 and bottom > 0
+        if not (inside or (pad and overlaps)) or min(width, height) < 1 or not isinstance(data["source"], str):
             raise ValueError(f"the box {data['box']} of {data['source']!r} is not inside the picture")
-        return cls(data["source"], (source_width, source_height), (left, top, right, bottom), (width, height), str(data.get("method", "plan")))
+        if stem and portable_stem(stem) != stem:
+            raise ValueError(f"{stem!r} is no file name")
+        size, source_size = (width, height), (source_width, source_height)
+        return cls(data["source"], source_size, (left, top, right, bottom), size, str(data.get("method", "plan")), part, stem, flip, pad)
 
 
 @dataclass(frozen=True)
@@ -81,11 +98,15 @@ class CropPlan:
 
 def read_plan(path: str | Path) -> CropPlan:
     """The plan in a JSON file. Raises UserError when it is missing or not a plan."""
-    data = read_json(path)
+    return plan_from(read_json(path), str(path))
+
+
+def plan_from(data: Any, what: str) -> CropPlan:
+    """The plan in a JSON object that comes from `what`. Raises UserError when it is none."""
     try:
         return CropPlan.from_dict(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} is not a crop plan: {error}.", "Write one with the crop command and change its boxes.") from error
+        raise UserError(f"{what} is not a crop plan: {error}.", "Write one with the crop command and change its boxes.") from error
 
 
 def place_box(width: int, height: int, aspect: float, focal: tuple[float, float]) -> Box:
@@ -125,78 +146,6 @@ def target_size(width: int, height: int, options: CropOptions, buckets: list[tup
     return pick_bucket(width, height, buckets, no_upscale=True, resolution=(options.base, options.base), step=options.bucket_step).size
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """What would become of one picture. left_out: why nothing does ("" when something does). code: the same for programs:
-    "excluded", "too_small", "other_picture". pending: the focal point is not known yet, the box is in the middle until then.
-    """
-
-    entry: CropEntry
-    left_out: str = ""
-    code: str = ""
-    pending: bool = False
-
-
-def propose(name: str, look: Look, options: CropOptions, buckets: list[tuple[int, int]], choice: Choice = AUTOMATIC) -> Proposal:
-    """The box and size for one picture that can be read, by what its person chose and else by the options."""
-    given = choice.box_for(look.size)
-    region = look.size if given is None else (given[2] - given[0], given[3] - given[1])
-    left_out, code = "", ""
-    size = target_size(*region, options, buckets)
-    if size is None:
-        wanted = "x".join(map(str, options.fixed_size or (options.bucket_step, options.bucket_step)))
-        left_out, code = f"too small: {region[0]}x{region[1]} for {wanted}; it would have to be enlarged (--upscale).", "too_small"
-        size = target_size(*region, replace(options, upscale=True), buckets) or region
-    if choice.method == "plan" and given is None:
-        left_out, code = "the plan was made for another picture of this name (its size differs).", "other_picture"
-    if choice.excluded:
-        left_out, code = "left out by hand.", "excluded"
-    aspect = size[0] / size[1]
-    if given is not None:
-        return Proposal(CropEntry(name, look.size, fit_box(given, look.size, aspect), size, choice.method), left_out, code)
-    method = choice.method if choice.method in ("smart", "center", "focal") else options.focal
-    focal = choice.focal if method == "focal" else (0.5, 0.5) if method == "center" else look.focal(aspect)
-    box = place_box(*look.size, aspect, focal or (0.5, 0.5))
-    return Proposal(CropEntry(name, look.size, box, size, method), left_out, code, focal is None)
-
-
 def buckets_for(options: CropOptions) -> list[tuple[int, int]]:
     """The bucket sizes of these options, (width, height)."""
     return bucket_sizes((options.base, options.base), options.bucket_min, options.largest_bucket_side, options.bucket_step)
-
-
-def make_plan(looks: Mapping[str, Look], options: CropOptions, choices: Mapping[str, Choice] | None = None) -> CropPlan:
-    """Boxes for all pictures. Raises UserError when there are none."""
-    if not looks:
-        raise UserError("There are no pictures to crop.", "Bring some in with: new NAME --images DIR")
-    buckets = buckets_for(options)
-    entries: list[CropEntry] = []
-    skipped: list[tuple[str, str]] = []
-    for name, look in looks.items():
-        if look.problem:
-            skipped.append((name, look.problem))
-            continue
-        proposal = propose(name, look, options, buckets, (choices or {}).get(name, AUTOMATIC))
-        if proposal.left_out:
-            skipped.append((name, proposal.left_out))
-        else:
-            entries.append(proposal.entry)
-    return CropPlan(options, tuple(entries), tuple(skipped))
-
-
-def plan_project(
-    project: Project, options: CropOptions, choices: Mapping[str, Choice] | None = None, progress: Progress = silent
-) -> CropPlan:
-    """Look at the pictures of raw/ as far as is needed and plan their crops; boxes of the options' plan file win over all others."""
-    chosen = {**(choices or {}), **(boxes_of(read_plan(options.plan_file)) if options.plan_file else {})}
-    buckets = buckets_for(options)
-
-    def unknown(name: str, look: Look) -> bool:
-        return propose(name, look, options, buckets, chosen.get(name, AUTOMATIC)).pending
-
-    return make_plan(look_at(project, unknown, progress), options, chosen)
-
-
-def boxes_of(plan: CropPlan) -> dict[str, Choice]:
-    """The boxes of a plan as if somebody had drawn them."""
-    return {entry.source: Choice("plan", None, entry.box, entry.source_size) for entry in plan.entries}

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..project import Project
-from .applied import load_applied
+from .applied import Applied, load_applied, named_alike
 from .choices import Choice
+from .detectors import detector_id
 from .draft import Draft, load
-from .looks import Look, files_in, glance
-from .plan import AUTOMATIC, Proposal, buckets_for, propose
+from .looks import Look, Stamp, files_in, glance
+from .options import CropOptions
+from .plan import buckets_for
+from .propose import AUTOMATIC, Proposal, mirrored, propose, propose_more
 
 ELONGATED = 2.5  # times as long as wide: a fixed size keeps less than half of it
 
 
-def show(project: Project, only: Collection[str] | None = None, draft: Draft | None = None) -> dict[str, Any]:
+def show(project: Project, only: Collection[str] | None = None, draft: Draft | None = None, detector: Path | None = None) -> dict[str, Any]:
     """Everything (or, of the pictures, only those named): revision, options, bucket sizes, entries, unreadable pictures, counts.
 
     pending: how many pictures have to be looked at before their boxes are final. adopt: how many pictures a folder
-    without originals has in dataset/, which would be copied to raw/ first.
+    without originals has in dataset/, which would be copied to raw/ first. detector: the file name of the face detector, "" for none.
     """
     draft = draft or load(project)
     looks = glance(project)
-    made = load_applied(project).made
+    applied = load_applied(project)
     there = files_in(project.dataset_dir)
+    alike = named_alike(applied, draft.options)
     buckets = buckets_for(draft.options)
+    known = detector_id(detector) if detector is not None and draft.options.needs_faces else ""
     stems = Counter(Path(name).stem.casefold() for name in looks)
     entries = []
     skipped = [{"source": name, "reason": look.problem} for name, look in looks.items() if look.problem]
@@ -35,13 +41,15 @@ def show(project: Project, only: Collection[str] | None = None, draft: Draft | N
         if look.problem or (only is not None and name not in only):
             continue
         choice = draft.choices.get(name, AUTOMATIC)
-        proposal = propose(name, look, draft.options, buckets, choice)
-        one = describe(proposal, look, choice, stems[Path(name).stem.casefold()] > 1)
-        earlier = made.get(name)
-        output = there.get(earlier.name) if earlier else None
-        if earlier is not None and output is not None:
-            current = earlier.is_current(proposal.entry, draft.options, look.stamp, output)
-            one |= {"output": earlier.name, "output_v": version(output), "done": current and not proposal.left_out}
+        main = propose(name, look, draft.options, buckets, choice, known)
+        more = propose_more(main, look, draft.options, buckets, choice, known)
+        one = describe(main, look, choice, stems[Path(name).stem.casefold()] > 1 and not draft.options.rename)
+        wanted = [main, *more]
+        one |= {"more": [describe_more(each, choice) for each in more]}
+        states = [_written(each, look, draft.options, applied, there) for each in [*wanted, *(mirrored(wanted) if draft.options.flip else [])]]
+        one |= {"output": states[0][0], "output_v": states[0][1], "done": alike and not main.left_out and all(done for _, _, done in states)}
+        for row, state in zip(one["more"], states[1:]):
+            row |= {"output": state[0], "output_v": state[1]}
         entries.append(one)
     return {
         "revision": draft.revision,
@@ -54,8 +62,19 @@ def show(project: Project, only: Collection[str] | None = None, draft: Draft | N
         "skipped": skipped,
         "pending": sum(one["pending"] for one in entries),
         "adopt": 0 if looks else len(there),
+        "detector": detector.name if detector is not None else "",
         "counts": counts(entries, skipped),
     }
+
+
+def _written(one: Proposal, look: Look, options: CropOptions, applied: Applied, there: dict[str, Stamp]) -> tuple[str | None, str, bool]:
+    """(file, its version, whether it is as proposed) of the crop that is there. What is left out is as proposed, whatever is there."""
+    earlier = applied.made.get(one.entry.key)
+    output = there.get(earlier.name) if earlier else None
+    if earlier is None or output is None:
+        return None, "", bool(one.left_out)
+    entry = replace(one.entry, stem=Path(earlier.name).stem)  # which name it gets is decided when it is made
+    return earlier.name, version(output), bool(one.left_out) or earlier.is_current(entry, options, look.stamp, output)
 
 
 def version(stamp: tuple[int, int]) -> str:
@@ -88,11 +107,25 @@ def describe(proposal: Proposal, look: Look, choice: Choice, same_name: bool) ->
         "scale": round(scale, 4),
         "warnings": warnings,
         "left_out": proposal.code,
+        "pad": entry.pad,
+        "faces": [[round(v) for v in face[:4]] for face in look.faces],
         "pending": proposal.pending,
         "v": version(look.stamp),
-        "output": None,
-        "output_v": "",
-        "done": False,
+    }
+
+
+def describe_more(proposal: Proposal, choice: Choice) -> dict[str, Any]:
+    """A sibling for the page."""
+    entry = proposal.entry
+    scale = max(entry.size[0] / (entry.box[2] - entry.box[0]), entry.size[1] / (entry.box[3] - entry.box[1]))
+    by_hand = any(part == entry.part for part, _ in choice.more)
+    return {
+        "part": entry.part,
+        "box": list(entry.box),
+        "target": list(entry.size),
+        "scale": round(scale, 4),
+        "by_hand": by_hand,
+        "left_out": proposal.code,
     }
 
 
@@ -108,4 +141,5 @@ def counts(entries: list[dict[str, Any]], skipped: list[dict[str, Any]]) -> dict
         "unreadable": len(skipped),
         "enlarged": sum("enlarged" in one["warnings"] for one in wanted),
         "by_hand": sum(one["by_hand"] for one in wanted),
+        "more": sum(not sibling["left_out"] for one in wanted for sibling in one["more"]),
     }
