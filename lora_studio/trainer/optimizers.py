@@ -6,6 +6,7 @@ import ast
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -61,14 +62,24 @@ def make(config: TrainingConfig, groups: list[dict[str, Any]]) -> torch.optim.Op
         given = tuple(config.betas)
         arguments["betas"] = kind.betas if given == PLAIN_BETAS else (*given, *kind.betas[2:])
     arguments.update(parse_arguments(config.optimizer_args))
+    if arguments.get("fused") and not all(_fused_works(p.device) for group in groups for p in group["params"][:1]):
+        arguments["fused"] = False
     try:
-        return cls(groups, **arguments)
-    except RuntimeError:
-        if not arguments.pop("fused", False):  # older torch has no fused AdamW for this device
-            raise
         return cls(groups, **arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"The optimizer {config.optimizer} refuses its arguments: {error}", "Correct optimizer_args, or leave them empty.") from None
+
+
+@lru_cache(maxsize=8)
+def _fused_works(device: torch.device) -> bool:
+    """Whether a step of the fused AdamW works there; torch before 2.4 makes one for the processor and then has no code for it."""
+    parameter = torch.zeros(1, device=device, requires_grad=True)
+    parameter.grad = torch.zeros_like(parameter)
+    try:
+        torch.optim.AdamW([parameter], fused=True).step()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _find(name: str, kind: Kind) -> Any:

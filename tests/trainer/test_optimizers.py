@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load, save
 
 from lora_studio.errors import UserError
+from lora_studio.trainer import optimizers
 from lora_studio.trainer.network import _flatten
 from lora_studio.trainer.optimizer import Optimizer
 from lora_studio.trainer.optimizers import KINDS
@@ -30,6 +31,10 @@ class Net:
             part: [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((4, 12), (8, 4))] for part in ("unet", "text")
         }
         self.flat = {part: _flatten(matrices) for part, matrices in self.parts.items()}
+        self.groups = {part: (part, 1.0) for part in self.parts}
+
+    def has(self, part: str) -> bool:
+        return part in self.parts
 
     def matrices(self, part: str) -> list[torch.nn.Parameter]:
         return self.parts[part]
@@ -115,3 +120,24 @@ def test_a_missing_package_is_named(tmp_path: Path) -> None:
 def test_a_rate_finder_is_not_given_a_usual_rate(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="finds the learning rate by itself"):
         configured(tmp_path, "prodigy", unet_lr=5e-4, text_lr=1e-4)
+
+
+def test_without_a_fused_step_the_plain_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch 2.1 accepts fused=True for parameters on the processor and fails at the first step."""
+    real = torch.optim.AdamW.step
+
+    def step(self: torch.optim.AdamW, *arguments: object) -> object:
+        if self.defaults["fused"]:
+            raise NotImplementedError("Could not run 'aten::_fused_adamw_'")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    optimizers._fused_works.cache_clear()
+    try:
+        parameter = torch.nn.Parameter(torch.ones(3))
+        made = optimizers.make(TrainingConfig(), [{"params": [parameter], "lr": 0.1}])
+        parameter.grad = torch.ones(3)
+        made.step()
+        assert (parameter < 1).all()
+    finally:
+        optimizers._fused_works.cache_clear()
