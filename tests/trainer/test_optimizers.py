@@ -122,7 +122,7 @@ def test_a_rate_finder_is_not_given_a_usual_rate(tmp_path: Path) -> None:
         configured(tmp_path, "prodigy", unet_lr=5e-4, text_lr=1e-4)
 
 
-def test_without_a_fused_step_the_plain_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_fused_step_the_plain_one_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch 2.1 accepts fused=True for parameters on the processor and fails at the first step."""
     real = torch.optim.AdamW.step
 
@@ -135,7 +135,7 @@ def test_without_a_fused_step_the_plain_one_is_taken(monkeypatch: pytest.MonkeyP
     optimizers._fused_works.cache_clear()
     try:
         parameter = torch.nn.Parameter(torch.ones(3))
-        made = optimizers.make(TrainingConfig(), [{"params": [parameter], "lr": 0.1}])
+        made = optimizers.make(configured(tmp_path, "adamw"), [{"params": [parameter], "lr": 0.1}])
         parameter.grad = torch.ones(3)
         made.step()
         assert (parameter < 1).all()
