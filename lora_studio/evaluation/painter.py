@@ -64,7 +64,7 @@ class ModelPainter:
         """See Painter. Raises UserError for a LoRA none of whose modules are in the base model."""
         if lora is None:
             return self._sample(prompts, drawn)
-        from ..trainer.network import merged
+        from ..trainer.merge import merged
 
         with merged(self.model, lora, weight) as report:
             if not report.matched:

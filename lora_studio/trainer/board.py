@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,31 @@ class Board:
     """Writes to `folder`; a resumed run hides what it is about to write again (`purge_step`)."""
 
     def __init__(self, folder: Path, step: int, events: EventWriter) -> None:
+        self._events = events
         self._writer: Any = None
         try:
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(folder), purge_step=step or None)
-        except ImportError as error:
-            events.write("warning", message=f"TensorBoard is not installed, its curves are not written ({error}).")
+        except (ImportError, OSError) as error:
+            events.write("warning", message=f"TensorBoard's curves are not written: {error}.")
 
     def scalars(self, step: int, **values: float) -> None:
-        if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(name.replace("_", "/", 1), value, step)
+        for name, value in values.items():
+            self._try(lambda name=name, value=value: self._writer.add_scalar(name.replace("_", "/", 1), value, step))
 
     def picture(self, step: int, name: str, picture: Image.Image) -> None:
-        if self._writer is not None:
-            self._writer.add_image(name, np.asarray(picture), step, dataformats="HWC")
+        self._try(lambda: self._writer.add_image(name, np.asarray(picture), step, dataformats="HWC"))
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        self._try(lambda: self._writer.close())
+
+    def _try(self, write: Callable[[], Any]) -> None:
+        """Curves are worth no training: after a failed write (a full disk) there are none any more."""
+        if self._writer is None:
+            return
+        try:
+            write()
+        except Exception as error:  # the writer passes on whatever its own thread met
+            self._writer = None
+            self._events.write("warning", message=f"TensorBoard's curves cannot be written any more: {error}")

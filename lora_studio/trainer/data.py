@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from lora_studio.dataset import Bucket, bucket_sizes, load_image, read_caption, scan_folder
 from lora_studio.dataset.buckets import place
 from lora_studio.errors import UserError
+from lora_studio.trainer.masks import load_mask, mask_beside
 from lora_studio.trainer.seeds import python_generator
 from lora_studio.training.config import TrainingConfig
 
-Progress = Callable[[int, int, str], None]
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Example:
     keep_tokens: int
     flip: bool
     is_reg: bool
+    mask: Path | None = None
 
     @property
     def crop(self) -> tuple[int, int]:
@@ -45,8 +50,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Dataset:
+    """`examples` are trained on, `held_out` only measured, `skipped` could not be read (and why)."""
+
     examples: tuple[Example, ...]
     skipped: tuple[tuple[Path, str], ...] = ()
+    held_out: tuple[Example, ...] = ()
 
 
 def build_dataset(config: TrainingConfig) -> Dataset:
@@ -63,8 +71,8 @@ def build_dataset(config: TrainingConfig) -> Dataset:
         for item in scan.items:
             bucket = _bucket(item.width, item.height, config, sizes)
             caption = read_caption(item.caption_path).tags if item.caption_path.is_file() else ()
-            if not caption and config.trigger:
-                caption = (config.trigger,)
+            if not caption and (alone := folder.class_tokens or config.trigger):
+                caption = tuple(tag.strip() for tag in alone.split(",") if tag.strip())
             examples.append(
                 Example(
                     path=item.path,
@@ -77,6 +85,7 @@ def build_dataset(config: TrainingConfig) -> Dataset:
                     keep_tokens=config.keep_tokens if folder.keep_tokens is None else folder.keep_tokens,
                     flip=config.flip if folder.flip is None else folder.flip,
                     is_reg=folder.is_reg,
+                    mask=mask_beside(item.path, folder.conditioning_data_dir) if config.masked_loss else None,
                 )
             )
     if not any(not e.is_reg for e in examples):
@@ -84,7 +93,18 @@ def build_dataset(config: TrainingConfig) -> Dataset:
             "There is no readable picture to train on in " + ", ".join(str(f.path) for f in config.folders) + ".",
             "Add pictures to the dataset folder.",
         )
-    return Dataset(tuple(_balance_regularisation(examples)), tuple(skipped))
+    examples, held_out = hold_out(examples, config.validation_split, config.validation_seed)
+    return Dataset(tuple(_balance_regularisation(examples)), tuple(skipped), tuple(held_out))
+
+
+def hold_out(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """Examples to train on and to measure with: `share` of the pictures (at least one, never all), drawn by `seed`; no regularisation."""
+    own = [k for k, e in enumerate(examples) if not e.is_reg]
+    if share <= 0 or len(own) < 2:
+        return examples, []
+    count = min(len(own) - 1, max(1, round(share * len(own))))
+    chosen = set(python_generator(seed, "held out").sample(own, count))
+    return [e for k, e in enumerate(examples) if k not in chosen], [e for k, e in enumerate(examples) if k in chosen]
 
 
 def _bucket(width: int, height: int, config: TrainingConfig, sizes: list[tuple[int, int]]) -> Bucket:
@@ -137,19 +157,33 @@ def batches_of_epoch(dataset: Dataset, batch_size: int, seed: int, epoch: int) -
     return batches
 
 
-def draw_batch(dataset: Dataset, batch: Sequence[int], config: TrainingConfig, epoch: int, number: int) -> list[Draw]:
-    """Captions and flips of a batch, from the seed, the epoch and the batch's number alone."""
+def draw_batch(
+    dataset: Dataset, batch: Sequence[int], config: TrainingConfig, epoch: int, number: int, step: int = 0, total: int = 0
+) -> list[Draw]:
+    """Captions and flips of a batch, from the seed, the epoch and the batch's number; `step` of `total` for the token warm-up."""
     draws = []
+    without = config.caption_dropout_every_n_epochs > 0 and epoch % config.caption_dropout_every_n_epochs == 0
     for slot, index in enumerate(batch):
         example = dataset.examples[index]
         rng = python_generator(config.seed, "draw", epoch, number, slot)
         flipped = example.flip and rng.random() < 0.5
-        tags = caption_tags(example.tags, example.keep_tokens, rng, shuffle=config.shuffle_captions, dropout=config.tag_dropout)
-        if config.caption_dropout > 0 and rng.random() < config.caption_dropout:
+        shown = warmed_up(example.tags, example.keep_tokens, step, total, config)
+        tags = caption_tags(shown, example.keep_tokens, rng, shuffle=config.shuffle_captions, dropout=config.tag_dropout)
+        if without or (config.caption_dropout > 0 and rng.random() < config.caption_dropout):
             tags = []
         plain = [tag for tag in tags if tag != config.trigger]
         draws.append(Draw(index, flipped, ", ".join(tags), ", ".join(plain)))
     return draws
+
+
+def warmed_up(tags: Sequence[str], keep: int, step: int, total: int, config: TrainingConfig) -> Sequence[str]:
+    """The first tags of a caption: ever more behind the kept ones until the warm-up's last step (sd-scripts' rule)."""
+    end = config.token_warmup_step
+    end = math.floor(end * total) if 0 < end < 1 else end
+    if step >= end:
+        return tags
+    free = max(0, len(tags) - keep)
+    return tags[: keep + math.floor(step * ((free - config.token_warmup_min) / end)) + config.token_warmup_min]
 
 
 def caption_tags(tags: Sequence[str], keep: int, rng: random.Random, *, shuffle: bool, dropout: float = 0.0) -> list[str]:
@@ -180,13 +214,23 @@ class LatentCache:
         self._encode = encode
         self._dataset = dataset
         self._stored: dict[tuple[int, bool], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._masks: dict[int, torch.Tensor | None] = {}
 
-    def fill(self) -> Iterator[tuple[int, int]]:
-        """Encode everything once; yields (done, total). UserError for a picture that gives no finite latent."""
-        wanted = [(i, f) for i, e in enumerate(self._dataset.examples) for f in ((False, True) if e.flip else (False,))]
+    def keys(self) -> list[tuple[int, bool]]:
+        """Everything there is to encode: (example, flipped)."""
+        return [(i, f) for i, e in enumerate(self._dataset.examples) for f in ((False, True) if e.flip else (False,))]
+
+    def fill(self, keys: Sequence[tuple[int, bool]] | None = None) -> Iterator[tuple[int, int]]:
+        """Encode everything (or `keys`) once; yields (done, total). UserError for a picture that gives no finite latent."""
+        wanted = self.keys() if keys is None else keys
         for done, key in enumerate(wanted, start=1):
             self._stored[key] = self._compute(*key)
             yield done, len(wanted)
+
+    def share(self, gather: Callable[[dict[tuple[int, bool], tuple[torch.Tensor, torch.Tensor]]], list[Any]]) -> None:
+        """Take in what the other processes encoded; `gather` gives every process's."""
+        for stored in gather(self._stored):
+            self._stored.update(stored)
 
     def get(self, index: int, flipped: bool) -> tuple[torch.Tensor, torch.Tensor]:
         return self._stored.get((index, flipped)) or self._compute(index, flipped)
@@ -201,9 +245,25 @@ class LatentCache:
             )
         return mean[0], std[0]
 
-    def batch(self, draws: Sequence[Draw], generator: torch.Generator) -> torch.Tensor:
-        """Unscaled latents (batch, 4, h, w) drawn from the pictures' distributions, on the CPU."""
-        stored = [self.get(draw.example, draw.flipped) for draw in draws]
+    def batch(self, draws: Sequence[Draw], generator: torch.Generator, rows: slice = ALL) -> torch.Tensor:
+        """Unscaled latents (batch, 4, h, w) drawn from the pictures' distributions, on the CPU; only those of `rows`, as in the whole batch."""
+        stored = [self.get(draw.example, draw.flipped) for draw in draws[rows]]
         mean = torch.stack([m for m, _ in stored])
         std = torch.stack([s for _, s in stored])
-        return mean + std * torch.randn(mean.shape, generator=generator)
+        return mean + std * torch.randn((len(draws), *mean.shape[1:]), generator=generator)[rows]
+
+    def masks(self, draws: Sequence[Draw], size: tuple[int, int]) -> torch.Tensor | None:
+        """(batch, 1, h, w), 0 .. 1, at the latents' (h, w); None where every picture is learned from as a whole."""
+        found = [self._mask(draw.example) for draw in draws]
+        if all(mask is None for mask in found):
+            return None
+        ones = torch.ones(1, 1, *size)
+        small = [ones if m is None else F.interpolate(m[None, None], size=size, mode="area") for m in found]
+        return torch.cat([m.flip(-1) if draw.flipped else m for m, draw in zip(small, draws, strict=True)])
+
+    def _mask(self, index: int) -> torch.Tensor | None:
+        if index not in self._masks:
+            e = self._dataset.examples[index]
+            left, top = e.crop
+            self._masks[index] = load_mask(e.path, e.mask, e.resized, (left, top, left + e.bucket[0], top + e.bucket[1]))
+        return self._masks[index]

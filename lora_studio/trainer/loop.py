@@ -5,75 +5,66 @@ Reads top to bottom: `train` opens the run, `TrainingRun.go` is the loop, the me
 
 from __future__ import annotations
 
-import math
 import os
-import secrets
-import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from PIL import Image
 
 from lora_studio.errors import UserError
-from lora_studio.files import atomic_path, atomic_write_json, read_json
-from lora_studio.trainer import export, metadata
 from lora_studio.trainer.board import Board
-from lora_studio.trainer.data import LatentCache, batches_of_epoch, build_dataset, draw_batch
-from lora_studio.trainer.lr import lr_at, warmup_steps
-from lora_studio.trainer.models import load_base
-from lora_studio.trainer.network import LoraShape, attach
+from lora_studio.trainer.data import batches_of_epoch, draw_batch
+from lora_studio.trainer.guard import MOST_ROLLBACKS, NotFiniteError, StopAskedError, disk_full, out_of_memory, patiently
+from lora_studio.trainer.lr import lr_at
 from lora_studio.trainer.objective import Objective
-from lora_studio.trainer.optimizer import Optimizer
-from lora_studio.trainer.runtime import Runtime, prepare
-from lora_studio.trainer.sampling import Prompt, sample
-from lora_studio.trainer.seeds import seed_of
+from lora_studio.trainer.outputs import Outputs, release_memory
+from lora_studio.trainer.plan import smaller
+from lora_studio.trainer.prepared import Prepared, no_memory_left
+from lora_studio.trainer.reporter import Reporter
+from lora_studio.trainer.runtime import prepare
 from lora_studio.trainer.state import Position, load_state, save_state
+from lora_studio.trainer.team import Quiet, Team, machines_command
+from lora_studio.trainer.validation import validation_loss
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import EventWriter
 
-#: seconds between two step events; the loss is read from the device only then
-REPORT_EVERY = 0.25
-#: share of the old average that a new loss leaves
-SMOOTHING = 0.95
+__all__ = ["Objective", "TrainingRun", "train"]
 
-
-@dataclass(frozen=True)
-class Session:
-    """What a run is called for as long as it exists; its files are recognised by `id` in their metadata."""
-
-    id: str
-    started: float
-    stem: str
+#: what the first process tells the others after each step
+GO, STOP, ROLL_BACK = 0, 1, 2
 
 
 def train(run_dir: Path, config: TrainingConfig, events: EventWriter) -> None:
     """Run or resume the training of `run_dir`; ends with a `finished` or `stopped` event. Raises UserError."""
-    run = TrainingRun(run_dir, config, events)
+    team = Team.join(config.device)
+    run = TrainingRun(run_dir, config, events if team.main else Quiet(run_dir), team)
     try:
         run.go()
     finally:
         run.board.close()
+        team.leave()
 
 
 class TrainingRun:
-    """A run in memory: everything prepared by the constructor, trained by `go`."""
+    """A run in memory: opened by the constructor, prepared and trained by `go`."""
 
-    def __init__(self, run_dir: Path, config: TrainingConfig, events: EventWriter) -> None:
+    def __init__(self, run_dir: Path, config: TrainingConfig, events: EventWriter, team: Team | None = None) -> None:
         self.dir = run_dir
         self.config = config
         self.events = events
-        self.runtime: Runtime = prepare(config)
-        self.folders = [Path(config.output_dir)] + ([Path(config.lora_dir)] if config.lora_dir else [])
-        self.session = self._open_session()
-        saved = load_state(run_dir / "state")
+        self.team = team or Team()
+        self.runtime = prepare(config, self.team.local, self.team.beside)
+        saved = self.team.tell(load_state(run_dir / "state") if self.team.main else None)
         self.position = saved[0] if saved else Position()
-        self.pending: list[tuple[int, dict[str, float], torch.Tensor]] = []
-        self.last_report = self.last_save = time.monotonic()
-        self.timed_steps = 0
-        self.timed_since: float | None = None
-        self.previews: dict[int, Path] = {}
+        self._saved = saved
+        self.last_save = time.monotonic()
+        facts: dict[str, Any] = {}
+        if self.team.size > 1:
+            facts = {"processes": self.team.size, "machines_command": machines_command(run_dir, self.team.size)}
         self.events.write(
             "started",
             pid=os.getpid(),
@@ -82,316 +73,303 @@ class TrainingRun:
             precision=self.runtime.precision,
             threads=self.runtime.threads,
             torch=torch.__version__,
+            **facts,
         )
-        self._start_hashing()
-        self._load()
-        if saved:
-            self.optimizer.load(saved[1])
-            self.optimizer.scaler_state = saved[0].scaler
+        self.board = Board(run_dir / "tensorboard", self.position.step, events)
 
-    # -- preparation ---------------------------------------------------------------------------------------------
-
-    def _open_session(self) -> Session:
-        file = self.dir / "session.json"
-        if file.is_file():
-            return Session(**read_json(file))
-        identity = secrets.token_hex(8)
-        session = Session(identity, time.time(), export.free_stem(self.config.output_name, self.folders, identity))
-        atomic_write_json(file, asdict(session))
-        return session
-
-    def _start_hashing(self) -> None:
-        """The base model's hashes take seconds for a large file: read it beside the other preparations."""
-        self._hashes = ("", "")
-
-        def work() -> None:
-            self._hashes = export.file_hashes(Path(self.config.base))
-
-        self._hashing = threading.Thread(target=work, daemon=True)
-        self._hashing.start()
-
-    def _load(self) -> None:
-        config, runtime = self.config, self.runtime
-        self.events.write("phase", name="dataset")
-        self.dataset = build_dataset(config)
-        for path, reason in self.dataset.skipped:
-            self.events.write("warning", message=f"{path.name} is left out: {reason}")
-        self.events.write("phase", name="model")
-        self.model = load_base(
-            config.base, runtime.device, runtime.dtype, vae=config.vae, prediction=config.prediction
-        )
-        self.model.clip_skip, self.model.max_tokens = config.clip_skip, config.max_tokens
-        self._warn_long_captions()
-        self.latents = LatentCache(self._encode_pixels, self.dataset)
-        if config.cache_latents:
-            for done, total in self.latents.fill():
-                if done == total or time.monotonic() - self.last_report > REPORT_EVERY:
-                    self.last_report = time.monotonic()
-                    self.events.write("phase", name="latents", done=done, total=total)
-        if not config.unet_lr and not config.text_lr:
-            raise UserError("Both learning rates are 0: nothing would be trained.", "Set unet_lr or text_lr.")
-        self.network = attach(
-            self.model,
-            LoraShape.of(config),
-            seed_of(config.seed, "network"),
-            unet=config.unet_lr > 0,
-            text=config.text_lr > 0,
-        )
-        if config.gradient_checkpointing:
-            self._checkpoint_gradients()
-        self.optimizer = Optimizer(self.network, config, scaled=runtime.precision == "fp16")
-        self.objective = Objective(self.model, self.network, self.dataset, self.latents, config)
-        batches = len(batches_of_epoch(self.dataset, config.batch_size, config.seed, 1))
-        self.steps_per_epoch = math.ceil(batches / config.gradient_accumulation)
-        self.total = config.max_steps or self.steps_per_epoch * config.epochs
-        self.epochs = math.ceil(self.total / self.steps_per_epoch)
-        self.warmup = warmup_steps(config.warmup, self.total, config.scheduler)
-        self.board = Board(self.dir / "tensorboard", self.position.step, self.events)
-        self.facts = metadata.dataset_facts(self.dataset)
-        self.batches = batches
-
-    def _encode_pixels(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        with torch.no_grad():
-            distribution = self.model.vae.encode(pixels.to(self.model.device)).latent_dist
-        return distribution.mean.cpu(), distribution.std.cpu()
-
-    def _warn_long_captions(self) -> None:
-        tokenizer, limit = self.model.tokenizers[0], self.config.max_tokens
-        long = sum(len(tokenizer.encode(", ".join(e.tags))) > limit for e in self.dataset.examples)
-        if long:
-            self.events.write("warning", message=f"{long} captions are longer than {limit} tokens; what is beyond is not learned.")
-
-    def _checkpoint_gradients(self) -> None:
-        self.model.unet.enable_gradient_checkpointing()
-        if "text" in self.network.flat:
-            for encoder in self.model.text_encoders:
-                encoder.train()
-                encoder.gradient_checkpointing_enable({"use_reentrant": False})
-                # a checkpointed block whose input needs no gradient gives none to its LoRA either
-                encoder.enable_input_require_grads()
+    def _prepare(self) -> None:
+        if self.team.main:
+            self.outputs = self._patiently(lambda: Outputs(self.dir, self.config, self.events, self.board))
+        fresh = self._saved is None
+        parts = Prepared(self.dir, self.config, self.runtime, self.team, self.events, self._stop_asked, fresh=fresh)
+        self.parts, self.length = parts, parts.length
+        self.reporter = Reporter(self.events, self.board, self.length)
+        self.model, self.network, self.optimizer, self.average = parts.model, parts.network, parts.optimizer, parts.average
+        if self._saved is not None:
+            self._restore(*self._saved)
+        self._saved = None  # its tensors are in the optimizer now
+        if self.team.main:
+            self.outputs.describe(self.model, parts.dataset, self.length, self.runtime.precision, self.team.size)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
     def go(self) -> None:
         """All remaining epochs. What happens at a step depends on the position alone, so a resumed run is the same run."""
-        config = self.config
-        if (self.dir / "control" / "stop").exists():
-            self._stop()
+        try:
+            self._prepare()
+        except StopAskedError:
+            self._say_stopped()
             return
-        if self.position.step == 0:
-            self._sample(0)
+        fresh = self.position.step == 0 and not self.position.rollbacks
+        verdict = self._together(self._begin, fresh)
         self.events.write(
-            "phase", name="training", done=self.position.step, total=self.total, epochs=self.epochs, images=len(self.dataset.examples)
+            "phase",
+            name="training",
+            done=self.position.step,
+            total=self.length.total,
+            epochs=self.length.epochs,
+            images=len(self.parts.dataset.examples),
+            held_out=len(self.parts.held_out.examples),
         )
-        while self.position.step < self.total:
-            epoch = self.position.epoch
-            batches = batches_of_epoch(self.dataset, config.batch_size, config.seed, epoch)
-            while self.position.batch < len(batches) and self.position.step < self.total:
-                first = self.position.batch
-                self._step(batches[first : first + config.gradient_accumulation], epoch, first)
-                if self._controlled():
-                    return
-            self._report(force=True)
-            self._end_epoch(epoch)
-        self.events.write("finished", step=self.position.step, epoch=self.epochs)
+        while verdict != STOP and self.position.epoch <= self.length.epochs:
+            verdict = self._epoch(self.position.epoch)
+            if verdict == ROLL_BACK:
+                self._roll_back()
+        if verdict == STOP:
+            self._stop()
+        else:
+            best = {"best_epoch": self.position.best_epoch, "best_loss": self.position.best_loss} if self.position.best_epoch else {}
+            self.events.write("finished", step=self.position.step, epoch=self.length.epochs, **best)
+
+    def _begin(self, fresh: bool) -> None:
+        if self._stop_asked():
+            raise StopAskedError
+        if fresh:
+            self._save_state()  # something to go back to from the first step on
+            self._sample(0)
+
+    def _epoch(self, epoch: int) -> int:
+        config, parts = self.config, self.parts
+        batches = batches_of_epoch(parts.dataset, parts.batch_size, config.seed, epoch)
+        while self.position.batch < len(batches) and self.position.step < self.length.total:
+            first = self.position.batch
+            self._step(batches[first : first + config.gradient_accumulation], epoch, first)
+            if verdict := self._together(self._after_step):
+                return verdict
+        if verdict := self._together(self._end_epoch, epoch):
+            return verdict
+        # a run killed before this is saved does the epoch's end again, with the same result
+        self.position = replace(self.position, epoch=epoch + 1, batch=0)
+        return self._together(self._close_epoch)
+
+    def _together(self, action: Callable[..., None], *arguments: Any) -> int:
+        """Let the first process act; every process hears how it went on: GO, STOP or ROLL_BACK."""
+        verdict = GO
+        if self.team.main:
+            try:
+                action(*arguments)
+            except StopAskedError:
+                verdict = STOP
+            except NotFiniteError as error:
+                self._not_finite = error.step
+                verdict = ROLL_BACK
+        return self.team.agree(verdict)
+
+    # -- a step --------------------------------------------------------------------------------------------------
 
     def _step(self, group: list[list[int]], epoch: int, first: int) -> None:
-        step, config = self.position.step, self.config
-        preserve = config.prior_weight > 0 and step % max(1, config.prior_every) == 0
-        total: torch.Tensor | None = None
-        for number, batch in enumerate(group, start=first):
-            draws = draw_batch(self.dataset, batch, config, epoch, number)
-            loss = self.objective.loss(draws, epoch, number, preserve=preserve) / len(group)
-            self.optimizer.backward(loss)
-            total = loss.detach() if total is None else total + loss.detach()
+        config, step = self.config, self.position.step
+        loss = self._gradients(group, epoch, first)
         factor = lr_at(
-            step, self.total, config.scheduler, warmup=self.warmup, cycles=config.scheduler_cycles, power=config.scheduler_power
+            step, self.length.total, config.scheduler, warmup=self.length.warmup, cycles=config.scheduler_cycles, power=config.scheduler_power
         )
-        self.optimizer.step(factor)
-        assert total is not None
-        self.pending.append((step + 1, self.optimizer.rates(), total))
+        self.optimizer.step(factor * self.position.rate)
+        norms = self.network.limit_norms(config.scale_weight_norms) if config.scale_weight_norms > 0 else None
+        if self.average is not None:
+            self.average.update(step + 1)
+        if self.team.main:
+            self.reporter.add(step + 1, self.optimizer.rates(), loss, norms)
         self.position = replace(self.position, step=step + 1, batch=first + len(group))
-        self._report()
 
-    def _report(self, force: bool = False) -> None:
-        """Read the losses gathered since the last time, check them, log them."""
-        now = time.monotonic()
-        if not self.pending or (not force and now - self.last_report < REPORT_EVERY):
-            return
-        average = self.position.loss_average
-        for step, rates, tensor in self.pending:
-            loss = float(tensor)
-            if not math.isfinite(loss):
-                raise UserError(
-                    f"The loss is not a number any more at step {step}.",
-                    "Lower the learning rates, or set precision to bf16 or fp32. The last saved state is good.",
-                )
-            average = SMOOTHING * average + (1.0 - SMOOTHING) * loss
-            self.board.scalars(step, loss=loss, **{f"lr_{part}": rate for part, rate in rates.items()})
-        self.position = replace(self.position, loss_average=average)
-        # the first report only starts the clock: its steps include warming up
-        if self.timed_since is None:
-            self.timed_since = now
-        else:
-            self.timed_steps += len(self.pending)
-        elapsed = now - self.timed_since
-        speed = self.timed_steps / elapsed if elapsed > 0 else 0.0
-        step, rates, _ = self.pending[-1]
+    def _gradients(self, group: list[list[int]], epoch: int, first: int) -> torch.Tensor:
+        """The gradients of a group of batches, added up over all processes; returns the loss. Out of memory: again, with a smaller plan."""
+        while True:
+            short = 0
+            try:
+                loss = self._accumulate(group, epoch, first)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                short = 1
+            if not self.team.agree(short):
+                break
+            self.network.zero_grad()
+            release_memory()
+            self._shrink()
+        self.team.add([*(flat.grad for flat in self.network.flat.values() if flat.grad is not None), loss])
+        return loss
+
+    def _accumulate(self, group: list[list[int]], epoch: int, first: int) -> torch.Tensor:
+        config, parts, step = self.config, self.parts, self.position.step
+        preserve = config.prior_weight > 0 and step % max(1, config.prior_every) == 0
+        total = torch.zeros((), device=self.model.device)
+        self.network.dropout.active = True
+        for number, batch in enumerate(group, start=first):
+            rows = self.team.share(len(batch))
+            if rows.start == rows.stop:
+                continue
+            draws = draw_batch(parts.dataset, batch, config, epoch, number, step, self.length.total)
+            noised = parts.objective.draw(draws, epoch, number, rows)
+            for piece in parts.plan.slices(len(noised)):
+                loss = parts.objective.loss(noised[piece], preserve=preserve) / len(group)
+                self.optimizer.backward(loss)
+                total += loss.detach()
+        return total
+
+    def _shrink(self) -> None:
+        size = self.config.batch_size
+        plan = smaller(self.parts.plan, size, self.config.gradient_checkpointing)
+        if plan is None:
+            raise no_memory_left()
+        self.parts.follow(plan)
+        self.parts.remember_plan()
+        self.events.write("warning", message=f"There was not enough memory: {plan.words(size)} now. The result is the same, a little slower.")
+
+    def _roll_back(self) -> None:
+        """To the last state, with half the learning rate: a loss that is no number comes from steps that are too long."""
+        self.reporter.pending.clear()
+        saved = self.team.tell(load_state(self.dir / "state") if self.team.main else None)
+        count, rate = self.position.rollbacks + 1, self.position.rate / 2.0
+        if saved is None or count > MOST_ROLLBACKS:
+            raise UserError(
+                f"The loss is not a number any more at step {getattr(self, '_not_finite', self.position.step)}, "
+                f"even with the learning rates at {self.position.rate:g} of what is set.",
+                "Lower the learning rates, or set precision to bf16 or fp32. The last saved state is good.",
+            )
+        self._restore(*saved)
+        self.position = replace(self.position, rollbacks=count, rate=rate)
+        self._together(self._save_state)
         self.events.write(
-            "step",
-            step=step,
-            total=self.total,
-            epoch=self.position.epoch,
-            epochs=self.epochs,
-            loss=loss,
-            loss_average=average / (1.0 - SMOOTHING**step),
-            lr=rates.get("unet", 0.0),
-            lr_text=rates.get("text", 0.0),
-            steps_per_second=round(speed, 4),
-            eta=round((self.total - step) / speed, 1) if speed else None,
+            "warning",
+            message=f"The loss was not a number any more: back to step {self.position.step}, with the learning rates at {rate:g} of what is set.",
+            step=self.position.step,
+            rate=rate,
         )
-        self.pending.clear()
-        self.last_report = now
 
-    def _controlled(self) -> bool:
-        """Obey files in control/; True when the run is to stop here."""
+    def _restore(self, position: Position, tensors: dict[str, torch.Tensor]) -> None:
+        self.position = position
+        self.optimizer.load(tensors)
+        self.optimizer.scaler_state = position.scaler
+        self.network.zero_grad()
+        if self.average is not None:
+            self.average.load(tensors)
+
+    # -- after a step (first process only) -----------------------------------------------------------------------
+
+    def _after_step(self) -> None:
+        """Report, obey the files in control/, save the state when it is time."""
+        self._report()
         control = self.dir / "control"
         if (control / "save").exists():
             (control / "save").unlink(missing_ok=True)
             self._report(force=True)
             self._save_state()
-            self._export(f"{self.session.stem}-step{self.position.step:06d}", self.position.epoch)
+            self._export(self.position.epoch, on_demand=True)
         if (control / "sample").exists():
             (control / "sample").unlink(missing_ok=True)
             self._sample(self.position.epoch, wanted=True)
-        if (control / "stop").exists():
-            self._stop()
-            return True
+        if self._stop_asked():
+            raise StopAskedError
         if time.monotonic() - self.last_save > 60.0 * self.config.state_every_minutes:
             self._report(force=True)
             self._save_state()
-        return False
+
+    def _report(self, force: bool = False) -> None:
+        if force or self.reporter.due():
+            self.position = replace(self.position, loss_average=self.reporter.flush(self.position.epoch, self.position.loss_average))
+
+    def _stop_asked(self) -> bool:
+        return self.team.main and (self.dir / "control" / "stop").exists()
 
     def _stop(self) -> None:
-        self._report(force=True)
-        self._save_state()
-        (self.dir / "control" / "stop").unlink(missing_ok=True)
+        """Leave in order: the state, then the last word. On a full disk the last state that fitted has to do."""
+        if self.team.main:
+            try:
+                self._report(force=True)
+                self._write_state()
+            except (NotFiniteError, OSError, UserError) as error:
+                if not (isinstance(error, NotFiniteError) or disk_full(error)):
+                    raise
+                self.events.write("warning", message="The state of this moment could not be saved; the run goes on from the one before.")
+        self._say_stopped()
+
+    def _say_stopped(self) -> None:
+        if self.team.main:
+            (self.dir / "control" / "stop").unlink(missing_ok=True)
         self.events.write("stopped", step=self.position.step, epoch=self.position.epoch)
 
-    # -- what an epoch leaves ------------------------------------------------------------------------------------
+    # -- what an epoch leaves (first process only) ---------------------------------------------------------------
 
     def _end_epoch(self, epoch: int) -> None:
-        """Samples, the LoRA, then the state: a run killed in between does this epoch's end again, with the same result."""
-        last = self.position.step >= self.total
-        if last or epoch % max(1, self.config.sample_every_epochs) == 0:
+        """Validation, samples, the LoRA; the state comes after."""
+        self._report(force=True)
+        config, last = self.config, self.position.step >= self.length.total
+        if not self.network.finite():
+            raise NotFiniteError(self.position.step)
+        if last or epoch % config.validate_every_n_epochs == 0:
+            self._validate(epoch)
+        if last or (config.sample_every_epochs and epoch % config.sample_every_epochs == 0):
             self._sample(epoch)
-        if last or epoch % max(1, self.config.save_every_epochs) == 0:
-            self._export(f"{self.session.stem}-{epoch:02d}", epoch)
-            self._drop_old(epoch)
-        self.position = replace(self.position, epoch=epoch + 1, batch=0)
+        if last or epoch % max(1, config.save_every_epochs) == 0:
+            self._export(epoch)
+            self.outputs.drop_old(epoch)
+
+    def _close_epoch(self) -> None:
         self._save_state()
+        if self._stop_asked() and self.position.epoch <= self.length.epochs:
+            raise StopAskedError
+
+    def _validate(self, epoch: int) -> None:
+        parts, config = self.parts, self.config
+        if not parts.held_out.examples:
+            return
+        with self._aside(), self._published():
+            loss = validation_loss(
+                self.model, parts.held_out, parts.held_out_latents, parts.objective.alphas, config.validation_seed, config.batch_size
+            )
+        if not self.position.best_epoch or loss < self.position.best_loss:
+            self.position = replace(self.position, best_epoch=epoch, best_loss=loss)
+        self.board.scalars(self.position.step, validation=loss)
+        best = {"best_epoch": self.position.best_epoch, "best_loss": self.position.best_loss}
+        self.events.write("phase", name="validation", epoch=epoch, step=self.position.step, loss=loss, **best)
 
     def _sample(self, epoch: int, wanted: bool = False) -> None:
         config = self.config
         if not config.sample_prompts or not (config.sample_every_epochs or wanted):
             return
-        started = time.monotonic()
-        width, height = (side // 8 * 8 for side in config.resolution)
-        prompts = [
-            Prompt(text, "", config.sample_seed + i, width, height, config.sample_steps, config.sample_cfg)
-            for i, text in enumerate(config.sample_prompts)
-        ]
-        try:
-            pictures = sample(self.model, prompts, batch_size=4)
-        except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            self.events.write("warning", message="There is not enough graphics memory for samples; training goes on without them.")
-            return
-        for index, (prompt, picture) in enumerate(zip(prompts, pictures, strict=True)):
-            step = self.position.step
-            path = self.dir / "samples" / f"epoch-{epoch:02d}-step-{step:06d}-{index:02d}.png"
-            _save_picture(picture, path)
-            if index == 0:
-                self.previews[epoch] = path
-            self.board.picture(step, f"sample {index}", picture)
-            self.events.write(
-                "sample", path=path.relative_to(self.dir).as_posix(), epoch=epoch, step=step, index=index, prompt=prompt.text, seed=prompt.seed
-            )
-        self._pause(started)
 
-    def _pause(self, started: float) -> None:
-        """Time spent on other things does not count as training time."""
-        if self.timed_since is not None:
-            self.timed_since += time.monotonic() - started
+        def look() -> None:
+            if self._stop_asked():
+                raise StopAskedError
 
-    def _export(self, stem: str, epoch: int) -> None:
-        started = time.monotonic()
-        config, session = self.config, self.session
-        if any(export.taken(session.stem, folder, session.id) for folder in self.folders):
-            # another run took the name after this one began
-            base = export.free_stem(config.output_name, self.folders, session.id)
-            self.session = session = replace(session, stem=base)
-            stem = base + stem[stem.rindex("-") :]
-            atomic_write_json(self.dir / "session.json", asdict(session))
-        self._hashing.join()
-        common = metadata.run_metadata(
-            config,
-            self.facts,
-            family=self.model.family,
-            prediction=self.model.prediction,
-            session=session.id,
-            started=session.started,
-            batches_per_epoch=self.batches,
-            total_steps=self.total,
-            warmup=self.warmup,
-            precision=self.runtime.precision,
-            base_hashes=self._hashes,
-        )
-        facts = metadata.file_metadata(common, stem=stem, step=self.position.step, epoch=epoch, finished=time.time())
-        tensors = export.lora_tensors(self.network.layers, export.DTYPES[config.save_precision])
-        if not all(torch.isfinite(t).all() for t in tensors.values()):
-            raise UserError(
-                f"The LoRA holds numbers that {config.save_precision} cannot: it was not written.",
-                "Lower the learning rates; the last saved state is good.",
-            )
-        sidecar = {
-            "description": f"Trained on {Path(config.base).name}: {len(self.dataset.examples)} pictures, "
-            f"epoch {epoch} of {self.epochs}, step {self.position.step} of {self.total}.",
-            "sd version": export.SIDECAR_VERSIONS[self.model.family],
-            "activation text": config.trigger,
-            "preferred weight": 0.8,
-            "negative text": "",
-            "notes": f"rank {config.network_dim}, alpha {config.network_alpha:g}, clip skip {config.clip_skip}, seed {config.seed}",
-        }
-        written = export.write_lora(export.serialise(tensors, facts), self.folders, stem, sidecar, self.previews.get(epoch))
-        self.events.write(
-            "checkpoint",
-            path=str(written[0]),
-            lora_path=str(written[-1]),
-            name=stem,
-            epoch=epoch,
-            step=self.position.step,
-            modules=len(self.network.layers),
-        )
-        self._pause(started)
+        self.events.write("phase", name="sampling", epoch=epoch)
+        with self._aside(), self._published():
+            try:
+                self._patiently(lambda: self.outputs.sample(self.model, self.position, epoch, look))
+            except StopAskedError:
+                if epoch == 0 or wanted:
+                    raise
+                # the epoch's LoRA is still written; the wish is met before the next step
 
-    def _drop_old(self, epoch: int) -> None:
-        keep = self.config.keep_last
-        if keep > 0:
-            for old in range(1, epoch):
-                if old <= epoch - keep * max(1, self.config.save_every_epochs):
-                    export.remove_lora(self.folders, f"{self.session.stem}-{old:02d}", self.session.id)
+    def _export(self, epoch: int, on_demand: bool = False) -> None:
+        with self._aside(), self._published():
+            self._patiently(lambda: self.outputs.export(self.network, self.position, epoch, on_demand=on_demand))
 
     def _save_state(self) -> None:
+        self._patiently(self._write_state)
+
+    def _write_state(self) -> None:
+        if not self.network.finite():
+            raise NotFiniteError(self.position.step)
+        with self._aside():
+            self.position = replace(self.position, scaler=self.optimizer.scaler_state)
+            extra = self.average.tensors() if self.average is not None else {}
+            save_state(self.dir / "state", self.position, {**self.optimizer.tensors(), **extra})
+            self.last_save = time.monotonic()
+
+    def _patiently(self, write: Callable[[], Any]) -> Any:
+        return patiently(write, self.dir, self.events, self._stop_asked)
+
+    @contextmanager
+    def _published(self) -> Iterator[None]:
+        """The LoRA as it is given out: without dropout, and averaged if that is what is saved."""
+        self.network.dropout.active = False
+        with self.average.in_place() if self.average is not None and self.config.ema_save else nullcontext():
+            yield
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Time spent on other things does not count as training time."""
         started = time.monotonic()
-        self.position = replace(self.position, scaler=self.optimizer.scaler_state)
-        save_state(self.dir / "state", self.position, self.optimizer.tensors())
-        self.last_save = time.monotonic()
-        self._pause(started)
-
-
-def _save_picture(picture: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        picture.save(temporary, format="PNG")
-
+        yield
+        self.reporter.pause(time.monotonic() - started)

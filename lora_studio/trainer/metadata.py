@@ -39,6 +39,7 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
         },
         "images": sum(e.repeats for e in dataset.examples if not e.is_reg),
         "reg_images": sum(e.repeats for e in dataset.examples if e.is_reg),
+        "held_out": len(dataset.held_out),
     }
 
 
@@ -55,6 +56,7 @@ def run_metadata(
     warmup: int,
     precision: str,
     base_hashes: tuple[str, str],
+    processes: int = 1,
 ) -> dict[str, str]:
     """Everything that is the same for all files of a run; every value is a string."""
     width, height = config.resolution
@@ -66,7 +68,7 @@ def run_metadata(
         "text_encoder_lr": config.text_lr,
         "unet_lr": config.unet_lr,
         "num_train_images": facts["images"],
-        "num_validation_images": 0,
+        "num_validation_images": facts["held_out"],
         "num_reg_images": facts["reg_images"],
         "num_batches_per_epoch": batches_per_epoch,
         "num_epochs": config.epochs,
@@ -78,7 +80,7 @@ def run_metadata(
         "network_module": "networks.lora",
         "network_dim": config.network_dim,
         "network_alpha": config.network_alpha,
-        "network_dropout": None,
+        "network_dropout": config.network_dropout or None,
         "mixed_precision": {"fp32": "no"}.get(precision, precision),
         "full_fp16": False,
         "v2": family == "sd2",
@@ -98,12 +100,12 @@ def run_metadata(
         "optimizer": f"{config.optimizer}({','.join((f'weight_decay={config.weight_decay}', f'betas={config.betas}', *config.optimizer_args))})",
         "max_grad_norm": config.max_grad_norm,
         "caption_dropout_rate": config.caption_dropout,
-        "caption_dropout_every_n_epochs": 0,
+        "caption_dropout_every_n_epochs": config.caption_dropout_every_n_epochs,
         "caption_tag_dropout_rate": config.tag_dropout,
         "face_crop_aug_range": None,
-        "prior_loss_weight": 1.0,
+        "prior_loss_weight": config.prior_loss_weight,
         "min_snr_gamma": config.min_snr_gamma or None,
-        "scale_weight_norms": None,
+        "scale_weight_norms": config.scale_weight_norms or None,
         "ip_noise_gamma": config.ip_noise_gamma or None,
         "debiased_estimation": config.debiased_estimation,
         "noise_offset_random_strength": False,
@@ -115,7 +117,7 @@ def run_metadata(
         "fp8_base": False,
         "fp8_base_unet": False,
         "batch_size_per_device": config.batch_size,
-        "total_batch_size": config.batch_size * config.gradient_accumulation,
+        "total_batch_size": config.batch_size * config.gradient_accumulation * processes,
         "resolution": f"({width}, {height})",
         "color_aug": False,
         "flip_aug": config.flip,
@@ -132,8 +134,11 @@ def run_metadata(
         "bucket_info": json.dumps(facts["buckets"]),
         "sd_model_name": Path(config.base).name,
     }
-    if config.conv_dim:
-        values["network_args"] = json.dumps({"conv_dim": str(config.conv_dim), "conv_alpha": str(config.conv_alpha)})
+    if config.validation_split:
+        values["validation_split"], values["validation_seed"] = config.validation_split, config.validation_seed
+        values["validate_every_n_epochs"] = config.validate_every_n_epochs
+    if arguments := network_arguments(config):
+        values["network_args"] = json.dumps(arguments)
     if base_hashes[1]:
         values["sd_model_hash"], values["new_sd_model_hash"] = base_hashes
     if config.vae:
@@ -152,6 +157,14 @@ def run_metadata(
     if config.trigger:
         metadata["modelspec.trigger_phrase"] = config.trigger
     return metadata
+
+
+def network_arguments(config: TrainingConfig) -> dict[str, str]:
+    """What sd-scripts takes as `network_args`, with its names."""
+    values: dict[str, Any] = {"conv_dim": config.conv_dim, "conv_alpha": config.conv_alpha} if config.conv_dim else {}
+    names = ("rank_dropout", "module_dropout", "down_lr_weight", "mid_lr_weight", "up_lr_weight")
+    values |= {name: value for name in names if (value := getattr(config, name))}
+    return {name: str(value) for name, value in values.items()}
 
 
 def file_metadata(run: Mapping[str, str], *, stem: str, step: int, epoch: int, finished: float) -> dict[str, str]:

@@ -1,41 +1,54 @@
-"""The LoRA: where its matrices sit, what kohya calls them, and putting a finished file into a model."""
+"""The LoRA in a model: where its matrices sit, what kohya calls them, and all of them as few flat tensors."""
 
 from __future__ import annotations
 
 import math
 import re
-import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
-from lora_studio.errors import UserError
-from lora_studio.trainer import ldm_keys
-from lora_studio.trainer.models import BaseModel, open_checkpoint
+from lora_studio.trainer import blocks, ldm_keys
+from lora_studio.trainer.forward import ADAPTER, Dropout, choose_forward
+from lora_studio.trainer.models import BaseModel
 from lora_studio.training.config import TrainingConfig
-
-ADAPTER = "default"
 
 
 @dataclass(frozen=True)
 class LoraShape:
-    """Rank and alpha; ``conv_dim`` above 0 adapts the UNet's residual blocks and samplers too (LoCon), its 3x3 convolutions at that rank."""
+    """Rank and alpha; ``conv_dim`` above 0 adapts the UNet's residual blocks and samplers too (LoCon), its 3x3 convolutions at that rank.
+
+    ``block_weights``: factors on the learning rate by block (see `blocks.block_of`); a block with 0 has no LoRA at all.
+    """
 
     dim: int
     alpha: float
     conv_dim: int = 0
     conv_alpha: float = 1.0
+    block_weights: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    dropout: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @classmethod
-    def of(cls, config: TrainingConfig) -> LoraShape:
-        return cls(config.network_dim, config.network_alpha, config.conv_dim, config.conv_alpha)
+    def of(cls, config: TrainingConfig, family: str = "sd1") -> LoraShape:
+        weighed = config.down_lr_weight or config.mid_lr_weight or config.up_lr_weight
+        return cls(
+            config.network_dim,
+            config.network_alpha,
+            config.conv_dim,
+            config.conv_alpha,
+            blocks.weight_of_block(config, family) if weighed else {},
+            (config.network_dropout, config.rank_dropout, config.module_dropout),
+        )
+
+    def weight(self, name: str, family: str) -> float:
+        """The factor on the learning rate of a UNet module, by kohya's name."""
+        place = blocks.block_of(name, family)
+        return 1.0 if place is None else self.block_weights.get(place, 1.0)
 
     def at(self, module: nn.Module) -> tuple[int, float]:
         """Rank and alpha of one layer."""
@@ -90,6 +103,16 @@ class Layer:
     part: str  # "unet" or "text"
     module: Any
     alpha: float
+    lr_weight: float = 1.0
+
+    @property
+    def group(self) -> str:
+        """What shares one learning rate."""
+        return self.part if self.lr_weight == 1.0 else f"{self.part} x{self.lr_weight:g}"
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.down.shape[0]
 
     @property
     def down(self) -> nn.Parameter:
@@ -103,25 +126,45 @@ class Layer:
 
 
 class Network:
-    """The LoRA inside a model. Each part's matrices are views into one flat float32 tensor, so that clipping, the
-    optimizer and the saved state handle one tensor instead of hundreds.
+    """The LoRA inside a model. The matrices of each group (what shares a learning rate) are views into one flat float32
+    tensor, so that clipping, the optimizer and the saved state handle one tensor instead of hundreds.
     """
 
-    def __init__(self, layers: list[Layer]) -> None:
+    def __init__(self, layers: list[Layer], dropout: Dropout | None = None) -> None:
         self.layers = layers
+        self.dropout = dropout or Dropout()
         self.flat: dict[str, nn.Parameter] = {}
-        for part in ("unet", "text"):
-            parameters = [p for layer in layers if layer.part == part for p in (layer.down, layer.up)]
-            if parameters:
-                self.flat[part] = _flatten(parameters)
+        #: of each group its part ("unet" or "text") and its factor on that part's learning rate
+        self.groups: dict[str, tuple[str, float]] = {layer.group: (layer.part, layer.lr_weight) for layer in layers}
+        for group in self.groups:
+            self.flat[group] = _flatten(self.matrices(group))
 
     @property
     def parameters(self) -> int:
         return sum(flat.numel() for flat in self.flat.values())
 
-    def matrices(self, part: str) -> list[nn.Parameter]:
-        """Each matrix of a part for itself: views into its flat tensor."""
-        return [p for layer in self.layers if layer.part == part for p in (layer.down, layer.up)]
+    def has(self, part: str) -> bool:
+        return any(part == own for own, _ in self.groups.values())
+
+    def matrices(self, group: str) -> list[nn.Parameter]:
+        """Each matrix of a group for itself: views into its flat tensor."""
+        return [p for layer in self.layers if layer.group == group for p in (layer.down, layer.up)]
+
+    @torch.no_grad()
+    def limit_norms(self, limit: float) -> torch.Tensor:
+        """Shrink every layer whose change of the base (scale * up @ down) has a Frobenius norm above `limit` (sd-scripts' max norm).
+
+        Returns three numbers on the device: how many were shrunk, the mean and the largest norm afterwards.
+        """
+        # |U D|^2 is the sum of (U'U) * (D D'): no product of the weight's own size
+        norms = torch.stack([layer.scale * _product_norm(layer.up, layer.down) for layer in self.layers])
+        ratios = (limit / norms.clamp(min=limit)).sqrt()
+        torch._foreach_mul_([m for layer in self.layers for m in (layer.up.data, layer.down.data)], list(ratios.repeat_interleave(2)))
+        bounded = norms.clamp(max=limit)
+        return torch.stack([(ratios < 1.0).sum().to(norms.dtype), bounded.mean(), bounded.max()])
+
+    def finite(self) -> bool:
+        return all(bool(torch.isfinite(flat).all()) for flat in self.flat.values())
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
@@ -138,6 +181,11 @@ class Network:
         for flat in self.flat.values():
             assert flat.grad is not None
             flat.grad.zero_()
+
+
+def _product_norm(up: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+    up, down = up.flatten(1), down.flatten(1)
+    return ((up.T @ up) * (down @ down.T)).sum().clamp(min=0.0).sqrt()
 
 
 def _flatten(parameters: list[nn.Parameter]) -> nn.Parameter:
@@ -158,17 +206,18 @@ def attach(model: BaseModel, shape: LoraShape, seed: int, *, unet: bool = True, 
     """Put a fresh LoRA into the model: down kaiming-uniform from `seed`, up zero (kohya's and peft's start)."""
     layers: list[Layer] = []
     if unet:
-        paths = unet_targets(model.unet, shape.conv_dim > 0)
+        names = {p: unet_name(p, model.family, model.unet.config) for p in unet_targets(model.unet, shape.conv_dim > 0)}
+        weights = {p: shape.weight(name, model.family) for p, name in names.items()}
+        paths = [p for p in names if weights[p] > 0]
         alphas = _inject(model.unet, paths, shape)
-        layers += [
-            Layer(unet_name(p, model.family, model.unet.config), "unet", model.unet.get_submodule(p), alphas[p]) for p in paths
-        ]
+        layers += [Layer(names[p], "unet", model.unet.get_submodule(p), alphas[p], weights[p]) for p in paths]
     if text:
         for index, encoder in enumerate(model.text_encoders):
             paths = text_targets(encoder)
             alphas = _inject(encoder, paths, shape)
             layers += [Layer(text_name(p, model.family, index), "text", encoder.get_submodule(p), alphas[p]) for p in paths]
     generator = torch.Generator("cpu").manual_seed(seed)
+    dropout = Dropout(*shape.dropout)
     with torch.no_grad():
         for layer in layers:
             if layer.down.is_meta:
@@ -177,9 +226,8 @@ def attach(model: BaseModel, shape: LoraShape, seed: int, *, unet: bool = True, 
             start = torch.empty(layer.down.shape).uniform_(-bound, bound, generator=generator)
             layer.down.data = start.to(layer.down.device)
             layer.up.data = torch.zeros_like(layer.up, dtype=torch.float32)
-            if _adds_up_cheaply(layer):
-                layer.module.forward = types.MethodType(_summed_forward, layer.module)
-    return Network(layers)
+            choose_forward(layer.module, dropout)
+    return Network(layers, dropout)
 
 
 def _inject(module: nn.Module, paths: list[str], shape: LoraShape) -> dict[str, float]:
@@ -197,108 +245,3 @@ def _inject(module: nn.Module, paths: list[str], shape: LoraShape) -> dict[str, 
     )
     inject_adapter_in_model(config, module, adapter_name=ADAPTER)
     return {path: alpha for path, (_, alpha) in sizes.items()}
-
-
-def _adds_up_cheaply(layer: Layer) -> bool:
-    """Whether W + scale * up @ down is computed faster than the two thin products beside W.
-
-    The sum needs the gradient of a whole weight, about `in * out` multiplications a token, against
-    `3 * rank * (in + out)`; but it is one operation instead of five, which decides on small layers: measured on the
-    demo model, a step takes 189 ms instead of 246 ms. Only in float32: half precision would round the change away.
-    """
-    weight = layer.module.base_layer.weight
-    outputs, inputs = weight.shape[0], weight[0].numel()
-    return weight.dtype == torch.float32 and inputs * outputs <= 9 * layer.down.shape[0] * (inputs + outputs)
-
-
-def _summed_forward(self: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-    base = self.base_layer
-    if self._disable_adapters:
-        answer: torch.Tensor = base(x)
-        return answer
-    up, down = self.lora_B[ADAPTER].weight, self.lora_A[ADAPTER].weight
-    weight = torch.addmm(base.weight.flatten(1), up.flatten(1), down.flatten(1), alpha=self.scaling[ADAPTER])
-    if base.weight.ndim == 2:
-        return F.linear(x, weight, base.bias)
-    return F.conv2d(x, weight.view(base.weight.shape), base.bias, base.stride, base.padding)
-
-
-@dataclass(frozen=True)
-class MergeReport:
-    """Which modules of a LoRA file found their place in the model."""
-
-    matched: tuple[str, ...]
-    unmatched: tuple[str, ...]
-
-
-def named_modules(model: BaseModel) -> dict[str, nn.Module]:
-    """Every linear and convolution layer of the model under each name a LoRA file may use for it."""
-    found: dict[str, nn.Module] = {}
-    for path, module in model.unet.named_modules():
-        if isinstance(module, (nn.Linear, nn.Conv2d)) and ".lora_" not in path:
-            path = path.removesuffix(".base_layer")
-            found["lora_unet_" + path.replace(".", "_")] = module
-            found[unet_name(path, "sdxl", model.unet.config)] = module
-    for index, encoder in enumerate(model.text_encoders):
-        for path, module in encoder.named_modules():
-            if isinstance(module, nn.Linear) and ".lora_" not in path:
-                path = path.removesuffix(".base_layer")
-                found[text_name(path, model.family, index)] = module
-                if model.family != "sdxl":
-                    found["lora_te1_" + path.replace(".", "_")] = module
-    return found
-
-
-def read_lora(path: str | Path) -> dict[str, dict[str, torch.Tensor]]:
-    """A kohya file as module name -> {"lora_down.weight", "lora_up.weight", "alpha"}; UserError if it is none."""
-    path = Path(path)
-    modules: dict[str, dict[str, torch.Tensor]] = {}
-    with open_checkpoint(path) as file:
-        names = file.keys()
-        for key in names:
-            name, _, rest = key.partition(".")
-            modules.setdefault(name, {})[rest] = file.get_tensor(key)
-    if not any("lora_up.weight" in parts for parts in modules.values()):
-        raise UserError(f"{path.name} is not a LoRA in kohya's format.", "Choose a LoRA that this program or sd-scripts made.")
-    return modules
-
-
-@contextmanager
-def merged(model: BaseModel, lora_path: str | Path, weight: float = 1.0) -> Iterator[MergeReport]:
-    """Inside the block the model's weights include `weight` times the LoRA; afterwards they are what they were, to the bit.
-
-    Adds alpha / rank * up @ down to each matched weight, as the WebUI does.
-    """
-    modules = named_modules(model)
-    originals: list[tuple[nn.Parameter, torch.Tensor]] = []
-    matched, unmatched = [], []
-    try:
-        with torch.no_grad():
-            for name, parts in read_lora(lora_path).items():
-                module = modules.get(name)
-                change = None if module is None else _change(parts, module.weight)
-                if module is None or change is None:
-                    unmatched.append(name)
-                    continue
-                target: nn.Parameter = module.weight
-                originals.append((target, target.detach().clone()))
-                target.copy_((target.float() + weight * change).to(target.dtype))
-                matched.append(name)
-        yield MergeReport(tuple(matched), tuple(unmatched))
-    finally:
-        with torch.no_grad():
-            for target, original in reversed(originals):
-                target.copy_(original)
-
-
-def _change(parts: Mapping[str, torch.Tensor], weight: torch.Tensor) -> torch.Tensor | None:
-    """scale * up @ down in the weight's shape; None if the file's matrices do not fit it."""
-    if "lora_up.weight" not in parts or "lora_down.weight" not in parts:
-        return None
-    up = parts["lora_up.weight"].to(weight.device).float().flatten(1)
-    down = parts["lora_down.weight"].to(weight.device).float().flatten(1)
-    if up.shape[1] != down.shape[0] or up.shape[0] * down.shape[1] != weight.numel():
-        return None
-    rank = down.shape[0]
-    alpha = float(parts["alpha"]) if "alpha" in parts else float(rank)
-    return (up @ down).reshape(weight.shape) * (alpha / rank)

@@ -17,7 +17,7 @@ NUMBERS = "optimizer.numbers"  # everything of the state that is no tensor, as J
 
 
 class Optimizer:
-    """One parameter group a part (unet, text), each with its own peak learning rate."""
+    """One parameter group a group of the network, each with its own peak learning rate."""
 
     def __init__(self, network: Network, config: TrainingConfig, *, scaled: bool = False) -> None:
         self.network = network
@@ -25,11 +25,11 @@ class Optimizer:
         kind = KINDS[config.optimizer]
         self.peaks = {"unet": config.unet_lr, "text": config.text_lr}
         if kind.finds_rate:  # it finds one rate for everything
-            self.peaks["text"] = config.unet_lr if "unet" in network.flat else config.text_lr
+            self.peaks["text"] = config.unet_lr if network.has("unet") else config.text_lr
         self.finds_rate = kind.finds_rate
         groups: list[dict[str, Any]] = [
-            {"params": network.matrices(part) if kind.by_matrix else [flat], "lr": self.peaks[part], "part": part}
-            for part, flat in network.flat.items()
+            {"params": network.matrices(name) if kind.by_matrix else [flat], "lr": self.peaks[part] * weight, "part": part, "weight": weight}
+            for (name, flat), (part, weight) in zip(network.flat.items(), network.groups.values(), strict=True)
         ]
         self._inner = make(config, groups)
         # a scaler is needed for fp16 only: its gradients underflow
@@ -41,7 +41,7 @@ class Optimizer:
     def step(self, factor: float) -> None:
         """One update at `factor` times the peak learning rates; gradients are clipped and then zeroed."""
         for group in self._inner.param_groups:
-            group["lr"] = self.peaks[group["part"]] * factor
+            group["lr"] = self.peaks[group["part"]] * group["weight"] * factor
         if self._scaler:
             self._scaler.unscale_(self._inner)
         if self.max_norm > 0:
@@ -54,8 +54,12 @@ class Optimizer:
         self.network.zero_grad()
 
     def rates(self) -> dict[str, float]:
-        """The learning rate of each part in the last step; of an optimizer that finds it, what it found."""
-        return {g["part"]: float(g["lr"]) * float(g.get("d", 1.0) if self.finds_rate else 1.0) for g in self._inner.param_groups}
+        """The learning rate of each part in the last step (of its fastest block); of an optimizer that finds it, what it found."""
+        rates: dict[str, float] = {}
+        for g in self._inner.param_groups:
+            rate = float(g["lr"]) * float(g.get("d", 1.0) if self.finds_rate else 1.0)
+            rates[g["part"]] = max(rate, rates.get(g["part"], 0.0))
+        return rates
 
     def _clip(self) -> None:
         gradients = [flat.grad for flat in self.network.flat.values() if flat.grad is not None]
@@ -73,7 +77,7 @@ class Optimizer:
         numbers: dict[str, Any] = {}
         for g, group in enumerate(self._inner.param_groups):
             for name, value in group.items():
-                if name not in ("params", "part", "lr"):
+                if name not in ("params", "part", "weight", "lr"):
                     _put(found, numbers, f"group.{g}.{name}", value)
             for p, parameter in enumerate(group["params"]):
                 for name, value in self._inner.state.get(parameter, {}).items():
@@ -83,6 +87,7 @@ class Optimizer:
 
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """UserError where the saved state is of a network with other layers, another rank or another optimizer."""
+        self._inner.state.clear()  # what was saved before the first step remembers nothing
         wrong = UserError("The saved state does not fit this configuration.", "Start a new run; the rank, the base or the optimizer changed.")
         for part, flat in self.network.flat.items():
             saved = tensors.get(f"{part}.weights")

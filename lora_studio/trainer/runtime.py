@@ -21,13 +21,15 @@ class Runtime:
     threads: int
 
 
-def prepare(config: TrainingConfig) -> Runtime:
-    """Set threads and numerics for this process; UserError for a device that is not there."""
-    threads = config.threads or physical_cores()
+def prepare(config: TrainingConfig, local: int = 0, beside: int = 1) -> Runtime:
+    """Set threads and numerics for this process, the `local`-th of `beside` on this machine; UserError for a device that is not there."""
+    threads = config.threads or max(1, physical_cores() // beside)
     torch.set_num_threads(threads)
     # numbers below 1e-38 slow a CPU down many times and mean nothing here
     torch.set_flush_denormal(True)
     device = choose_device(config.device)
+    if beside > 1 and device.type == "cuda":
+        device = torch.device("cuda", local)
     precision = choose_precision(config.precision, device)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True

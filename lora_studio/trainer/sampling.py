@@ -41,9 +41,16 @@ def start_noise(prompt: Prompt) -> torch.Tensor:
 
 @torch.no_grad()
 def sample(
-    model: BaseModel, prompts: Sequence[Prompt], batch_size: int = 8, progress: Progress | None = None
+    model: BaseModel,
+    prompts: Sequence[Prompt],
+    batch_size: int = 8,
+    progress: Progress | None = None,
+    each_step: Callable[[], None] | None = None,
 ) -> list[Image.Image]:
-    """Draw each prompt; one picture a prompt, in order. Prompts of one size and setting share batches."""
+    """Draw each prompt; one picture a prompt, in order. Prompts of one size and setting share batches.
+
+    `each_step` is called before every step and may raise to end the drawing.
+    """
     groups: dict[tuple[int, int, int, float], list[int]] = {}
     for index, prompt in enumerate(prompts):
         groups.setdefault((prompt.width, prompt.height, prompt.steps, prompt.cfg), []).append(index)
@@ -51,14 +58,14 @@ def sample(
     for indices in groups.values():
         for start in range(0, len(indices), batch_size):
             batch = indices[start : start + batch_size]
-            for index, picture in zip(batch, _sample_batch(model, [prompts[i] for i in batch]), strict=True):
+            for index, picture in zip(batch, _sample_batch(model, [prompts[i] for i in batch], each_step), strict=True):
                 pictures[index] = picture
             if progress is not None:
                 progress(len(pictures), len(prompts), "drawing samples")
     return [pictures[index] for index in range(len(prompts))]
 
 
-def _sample_batch(model: BaseModel, prompts: list[Prompt]) -> list[Image.Image]:
+def _sample_batch(model: BaseModel, prompts: list[Prompt], each_step: Callable[[], None] | None) -> list[Image.Image]:
     first = prompts[0]
     guided = first.cfg != 1.0
     with autocast(model):
@@ -69,6 +76,8 @@ def _sample_batch(model: BaseModel, prompts: list[Prompt]) -> list[Image.Image]:
         alphas = model.alphas_cumprod.cpu()
         # the WebUI never runs the lowest timestep: the last step goes from the second lowest to it
         for index in range(len(schedule) - 1, 0, -1):
+            if each_step is not None:
+                each_step()
             here, following = int(schedule[index]), int(schedule[index - 1])
             epsilon = _guided_epsilon(model, x, here, positive, negative, first.cfg)
             a, a_next = float(alphas[here]), float(alphas[following])

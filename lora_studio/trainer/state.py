@@ -24,7 +24,8 @@ KEEP = 2
 class Position:
     """Where a run stands: `step` optimizer steps are done; `batch` batches of `epoch` (from 1) are done.
 
-    Everything random is derived from the seed and this position, so there is no generator state to keep.
+    Everything random is derived from the seed and this position, so there is no generator state to keep. `rate` is the factor
+    on the learning rates after `rollbacks` returns from a loss that was no number; `best_epoch` had the lowest validation loss.
     """
 
     step: int = 0
@@ -32,6 +33,10 @@ class Position:
     batch: int = 0
     loss_average: float = 0.0
     scaler: dict[str, float] | None = None
+    rate: float = 1.0
+    rollbacks: int = 0
+    best_epoch: int = 0
+    best_loss: float = 0.0
 
 
 def save_state(folder: Path, position: Position, tensors: Mapping[str, torch.Tensor]) -> Path:

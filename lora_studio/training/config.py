@@ -19,13 +19,19 @@ Parse = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class DatasetFolder:
-    """Pictures and captions of one folder. ``None`` takes the run's own value."""
+    """Pictures and captions of one folder. ``None`` takes the run's own value.
+
+    ``class_tokens``: the caption of pictures without one (the trigger word if empty). ``conditioning_data_dir``: masks for
+    ``masked_loss``, one picture under the same name for each.
+    """
 
     path: str
     repeats: int = 10
     keep_tokens: int | None = None
     flip: bool | None = None
     is_reg: bool = False
+    class_tokens: str = ""
+    conditioning_data_dir: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,9 @@ class TrainingConfig:
     keep_tokens: int = 1
     caption_dropout: float = 0.0
     tag_dropout: float = 0.0
+    caption_dropout_every_n_epochs: int = 0
+    token_warmup_min: int = 1
+    token_warmup_step: float = 0.0
     epochs: int = 10
     max_steps: int = 0
     save_every_epochs: int = 1
@@ -76,6 +85,16 @@ class TrainingConfig:
     network_alpha: float = 8.0
     conv_dim: int = 0
     conv_alpha: float = 1.0
+    network_weights: str = ""
+    network_dropout: float = 0.0
+    rank_dropout: float = 0.0
+    module_dropout: float = 0.0
+    scale_weight_norms: float = 0.0
+    down_lr_weight: str = ""
+    mid_lr_weight: str = ""
+    up_lr_weight: str = ""
+    ema_decay: float = 0.0
+    ema_save: bool = True
     min_snr_gamma: float = 5.0
     debiased_estimation: bool = False
     scale_v_pred_loss: bool = False
@@ -87,6 +106,8 @@ class TrainingConfig:
     multires_noise_iterations: int = 0
     multires_noise_discount: float = 0.3
     ip_noise_gamma: float = 0.0
+    masked_loss: bool = False
+    prior_loss_weight: float = 1.0
     prior_weight: float = 0.0
     prior_every: int = 1
     clip_skip: int = 1
@@ -98,6 +119,11 @@ class TrainingConfig:
     cache_latents: bool = True
     threads: int = 0
     device: str = "auto"
+    processes: int = 1
+    memory_plan: bool = True
+    validation_split: float = 0.0
+    validation_seed: int = 42
+    validate_every_n_epochs: int = 1
     sample_prompts: tuple[str, ...] = field(default_factory=tuple)
     sample_every_epochs: int = 1
     sample_steps: int = 20
@@ -130,6 +156,7 @@ class TrainingConfig:
         return values
 
 
+BLOCK_WEIGHTS = ("down_lr_weight", "mid_lr_weight", "up_lr_weight")
 SHORTHANDS = ("repeats",)  # of every folder; the one who makes the configuration puts them there
 OPTIONS: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(TrainingConfig))
 
@@ -227,9 +254,28 @@ def _together(config: TrainingConfig) -> list[str]:
         problems.append(f"unet_lr: {config.optimizer} finds the learning rate by itself and only scales it with this; set it to 1")
     if config.prior_weight and not config.trigger:
         problems.append("prior_weight: needs a trigger word, since it trains what happens without it")
+    for name in BLOCK_WEIGHTS:
+        if mistake := _block_weights_mistake(getattr(config, name), curves=name != "mid_lr_weight"):
+            problems.append(f"{name}: {mistake}")
+    if any(getattr(config, name) for name in BLOCK_WEIGHTS) and config.unet_lr == 0:
+        problems.append("unet_lr: is 0, so block weights have nothing to weigh")
+    if config.token_warmup_step and not config.token_warmup_min:
+        problems.append("token_warmup_min: at least 1 tag")
     if not config.output_name.strip():
         problems.append("output_name: is empty")
     return problems
+
+
+def _block_weights_mistake(text: str, *, curves: bool) -> str:
+    """What is wrong with kohya's block weights: numbers with commas, or a named curve with a base ("cosine+.25")."""
+    if curves and re.fullmatch(r"(cosine|sine|linear|reverse_linear|zeros)(\+\d*\.?\d+)?", text.strip()):
+        return ""
+    try:
+        numbers = [float(part or 0) for part in text.split(",")]
+    except ValueError:
+        other = ", or cosine, sine, linear, reverse_linear, zeros" if curves else ""
+        return f"expected numbers with commas between{other}, got {text!r}"
+    return "" if all(0 <= n <= 100 for n in numbers) else f"weights must be from 0 to 100, got {text!r}"
 
 
 def _text(value: Any) -> str:

@@ -174,7 +174,7 @@ def test_a_small_sdxl_trains_samples_and_names_its_file(tmp_path: Path, monkeypa
     assert {k for k in ups if "unet" in k} <= moved and {k for k in ups if "te1" in k and unused not in k} <= moved
     assert {k for k in ups if "te2" in k} <= moved  # the pooled output comes from the last layer
     assert not any("te1" in k and unused in k for k in moved)
-    from lora_studio.trainer.network import merged
+    from lora_studio.trainer.merge import merged
 
     model = load_base(tmp_path / "xl.safetensors")
     with merged(model, tmp_path / "output" / "xl-01.safetensors") as report:

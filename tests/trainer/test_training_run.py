@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import json
 import os
 import random
 import signal
-import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -19,59 +17,17 @@ import torch
 from safetensors.torch import load_file
 
 from lora_studio.errors import UserError
-from lora_studio.trainer import loop, network, state
+from lora_studio.trainer import loop, merge, network
 from lora_studio.trainer.__main__ import main
 from lora_studio.trainer.export import free_stem, read_metadata
 from lora_studio.trainer.models import load_base
 from lora_studio.trainer.text import encode_prompts, predict
 from lora_studio.training.config import TrainingConfig
-from lora_studio.training.events import FILE, EventWriter, read_events
+from lora_studio.training.events import EventWriter
 from lora_studio.training.options import RANGES
+from tests.trainer.runs import diary, digest, make_run, start
 
 pytestmark = pytest.mark.torch
-
-
-def make_run(folder: Path, base: Path, pictures: Path, **changes: Any) -> Path:
-    run = folder / "run"
-    (run / "control").mkdir(parents=True)
-    values: dict[str, Any] = {
-        "base": str(base),
-        "folders": [{"path": str(pictures), "repeats": 1}],
-        "output_name": "word",
-        "output_dir": str(folder / "output"),
-        "trigger": "word",
-        "resolution": 64,
-        "bucket_min": 64,
-        "epochs": 2,
-        "batch_size": 2,
-        "network_dim": 4,
-        "network_alpha": 2,
-        "scheduler": "constant",
-        "unet_lr": 1e-3,
-        "text_lr": 1e-3,
-        "threads": 1,
-        "device": "cpu",
-        "save_precision": "fp32",
-    }
-    values.update(changes)
-    (run / "config.json").write_text(json.dumps(values), encoding="utf-8")
-    return run
-
-
-def diary(run: Path) -> list[dict[str, Any]]:
-    return [event.to_dict() for event in read_events(run / FILE)]
-
-
-def start(run: Path) -> list[dict[str, Any]]:
-    assert main([str(run)]) == 0, diary(run)[-1]
-    return diary(run)
-
-
-def digest(path: Path) -> str:
-    """Of the tensors alone: metadata holds times."""
-    data = path.read_bytes()
-    (header,) = struct.unpack("<Q", data[:8])
-    return hashlib.sha256(data[8 + header :]).hexdigest()
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -129,7 +85,7 @@ def test_merged_equals_the_trained_adapters_and_restores_exactly(tmp_path: Path,
     base = load_base(full_checkpoint)
     before = {k: v.clone() for k, v in base.unet.state_dict().items()}
     plain = answer(base)
-    with network.merged(base, tmp_path / "output" / "word-01.safetensors", 1.0) as report:
+    with merge.merged(base, tmp_path / "output" / "word-01.safetensors", 1.0) as report:
         assert len(report.matched) == 192 + 18 and not report.unmatched
         assert torch.allclose(answer(base), trained, atol=1e-5)
     assert (plain - trained).abs().max() > 1e-4
@@ -175,7 +131,7 @@ def test_diffusers_reads_the_file_with_the_same_result(tmp_path: Path, full_chec
     pipe.load_lora_weights(str(path.parent), weight_name=path.name)
     generator = torch.Generator().manual_seed(1)
     x, t = torch.randn(1, 4, 8, 8, generator=generator, dtype=torch.float64), torch.tensor([300])
-    with torch.no_grad(), network.merged(ours, path):
+    with torch.no_grad(), merge.merged(ours, path):
         text, same = (encode_prompts(model, ["word"]) for model in (ours, theirs))
         assert torch.allclose(text.hidden, same.hidden, atol=1e-5)
         text.hidden = text.hidden.double()
@@ -230,7 +186,7 @@ def test_stop_then_resume_equals_an_undisturbed_run(
     events = start(halted)
     assert events[-1]["type"] == "finished" and events[-1]["step"] == 6
     assert [e["seq"] for e in events] == list(range(1, len(events) + 1))
-    assert [e["resumed_from"] for e in events if e["type"] == "started"] == [None, 0, 4]
+    assert [e["resumed_from"] for e in events if e["type"] == "started"] == [None, None, 4]
     for name in ("word-01.safetensors", "word-02.safetensors"):
         assert digest(tmp_path / "a" / "output" / name) == digest(tmp_path / "b" / "output" / name)
 
@@ -256,40 +212,6 @@ def test_a_name_of_another_run_is_never_overwritten(tmp_path: Path, tiny_checkpo
 def test_keep_last_drops_older_epochs(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
     start(make_run(tmp_path, tiny_checkpoint, pictures, epochs=3, keep_last=2))
     assert sorted(p.name for p in (tmp_path / "output").glob("*.safetensors")) == ["word-02.safetensors", "word-03.safetensors"]
-
-
-def test_nan_loss_fails_with_advice_and_keeps_the_last_state(tmp_path: Path, tiny_checkpoint: Path, pictures: Path, monkeypatch) -> None:
-    run = make_run(tmp_path, tiny_checkpoint, pictures)
-    original, calls = loop.Objective.loss, []
-
-    def loss(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        calls.append(1)
-        return original(self, *args, **kwargs) * (float("nan") if len(calls) > 4 else 1.0)
-
-    monkeypatch.setattr(loop.Objective, "loss", loss)
-    assert main([str(run)]) == 1
-    last = diary(run)[-1]
-    assert last["type"] == "failed" and "not a number" in last["message"] and last["hint"]
-    position, tensors = state.load_state(run / "state")
-    assert position.step == 3 and all(torch.isfinite(t).all() for t in tensors.values())
-
-
-def test_full_disk_is_said_and_the_last_state_stays(tmp_path: Path, tiny_checkpoint: Path, pictures: Path, monkeypatch) -> None:
-    run = make_run(tmp_path, tiny_checkpoint, pictures)
-    original = state.atomic_write_bytes
-
-    def write(path: Path, data: bytes) -> None:
-        if "00000006" in str(path):
-            path.write_bytes(data[:100])
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        original(path, data)
-
-    monkeypatch.setattr(state, "atomic_write_bytes", write)
-    assert main([str(run)]) == 1
-    last = diary(run)[-1]
-    assert last["type"] == "failed" and "space" in last["hint"]
-    assert [p.name for p in (run / "state").iterdir()] == ["step-00000003"]
-    assert state.load_state(run / "state")[0].step == 3
 
 
 def test_wrong_bases_are_named(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:

@@ -1,0 +1,71 @@
+"""What may go wrong on the way and does not end a run: a full disk, too little memory, a loss that is no number, a wish to stop."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from lora_studio.errors import UserError
+from lora_studio.training.events import EventWriter
+
+Result = TypeVar("Result")
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+#: how often the rate is halved before a run gives up
+MOST_ROLLBACKS = 4
+#: seconds between two looks at a full disk
+DISK_PAUSE = 2.0
+
+
+class StopAskedError(Exception):
+    """Somebody asked the run to stop while it was busy with something longer than a step."""
+
+
+class NotFiniteError(Exception):
+    """The loss or the LoRA itself is not a number any more."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"not a number at step {step}")
+        self.step = step
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error means too little memory, on any device."""
+    text = str(error).lower()
+    known = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or (isinstance(error, RuntimeError) and any(k in text for k in known))
+
+
+def disk_full(error: BaseException | None) -> bool:
+    """Whether an error was caused by a full disk, however it was put into words since."""
+    while error is not None:
+        if isinstance(error, OSError) and (error.errno in FULL or getattr(error, "winerror", None) == 112):
+            return True
+        error = error.__cause__
+    return False
+
+
+def patiently(write: Callable[[], Result], where: Path, events: EventWriter, stop_asked: Callable[[], bool]) -> Result:
+    """Write something; while the disk is full, wait until there is room. Raises StopAskedError when somebody stops the run meanwhile."""
+    waiting = False
+    while True:
+        try:
+            result = write()
+        except (OSError, UserError) as error:
+            if not disk_full(error):
+                raise
+            if not waiting:
+                words = f"The disk is full ({where}): the training waits until there is room. Free some space, or stop the run."
+                events.write("warning", message=words)
+                waiting = True
+            if stop_asked():
+                raise StopAskedError from error
+            time.sleep(DISK_PAUSE)
+        else:
+            if waiting:
+                events.write("warning", message="There is room on the disk again: the training goes on.")
+            return result

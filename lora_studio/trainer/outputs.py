@@ -1,0 +1,197 @@
+"""What a run leaves: sample pictures and LoRA files, each under a name of its own and whole or not at all."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from lora_studio.errors import UserError
+from lora_studio.files import atomic_path, atomic_write_json, read_json
+from lora_studio.trainer import export, metadata
+from lora_studio.trainer.board import Board
+from lora_studio.trainer.data import Dataset
+from lora_studio.trainer.guard import out_of_memory
+from lora_studio.trainer.models import BaseModel
+from lora_studio.trainer.network import Network
+from lora_studio.trainer.sampling import Prompt, sample
+from lora_studio.trainer.state import Position
+from lora_studio.training.config import TrainingConfig
+from lora_studio.training.events import EventWriter
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a run is called for as long as it exists; its files are recognised by `id` in their metadata."""
+
+    id: str
+    started: float
+    stem: str
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run is: `total` steps in `epochs` of `steps_per_epoch`, `batches` a epoch, the first `warmup` steps with a rising rate."""
+
+    batches: int
+    steps_per_epoch: int
+    total: int
+    epochs: int
+    warmup: int
+
+
+class Outputs:
+    """Samples and LoRA files of the run in `folder`. Whatever it writes is told in the events."""
+
+    def __init__(self, folder: Path, config: TrainingConfig, events: EventWriter, board: Board) -> None:
+        self.dir, self.config, self.events, self.board = folder, config, events, board
+        self.folders = [Path(config.output_dir)] + ([Path(config.lora_dir)] if config.lora_dir else [])
+        self.session = self._open_session()
+        self.previews: dict[int, Path] = {}
+        self._start_hashing()
+
+    def _open_session(self) -> Session:
+        file = self.dir / "session.json"
+        if file.is_file():
+            return Session(**read_json(file))
+        identity = secrets.token_hex(8)
+        session = Session(identity, time.time(), export.free_stem(self.config.output_name, self.folders, identity))
+        atomic_write_json(file, asdict(session))
+        return session
+
+    def _start_hashing(self) -> None:
+        """The base model's hashes take seconds for a large file: read it beside the other preparations."""
+        self._hashes = ("", "")
+
+        def work() -> None:
+            self._hashes = export.file_hashes(Path(self.config.base))
+
+        self._hashing = threading.Thread(target=work, daemon=True)
+        self._hashing.start()
+
+    # -- samples -------------------------------------------------------------------------------------------------
+
+    def sample(self, model: BaseModel, position: Position, epoch: int, each_step: Callable[[], None]) -> None:
+        """Draw the configured prompts; too little memory is said and costs nothing but the pictures."""
+        config = self.config
+        width, height = (side // 8 * 8 for side in config.resolution)
+        prompts = [
+            Prompt(text, "", config.sample_seed + i, width, height, config.sample_steps, config.sample_cfg)
+            for i, text in enumerate(config.sample_prompts)
+        ]
+        try:
+            pictures = sample(model, prompts, batch_size=4, each_step=each_step)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            release_memory()
+            self.events.write("warning", message="There is not enough memory for samples; training goes on without them.")
+            return
+        for index, (prompt, picture) in enumerate(zip(prompts, pictures, strict=True)):
+            path = self.dir / "samples" / f"epoch-{epoch:02d}-step-{position.step:06d}-{index:02d}.png"
+            _save_picture(picture, path)
+            if index == 0:
+                self.previews[epoch] = path
+            self.board.picture(position.step, f"sample {index}", picture)
+            self.events.write(
+                "sample",
+                path=path.relative_to(self.dir).as_posix(),
+                epoch=epoch,
+                step=position.step,
+                index=index,
+                prompt=prompt.text,
+                seed=prompt.seed,
+            )
+
+    # -- LoRA files ----------------------------------------------------------------------------------------------
+
+    def describe(self, model: BaseModel, dataset: Dataset, length: Length, precision: str, processes: int = 1) -> None:
+        """What every file of the run says of itself."""
+        self._family = model.family
+        self._length = length
+        self._pictures = len(dataset.examples)
+        self._facts = {
+            "facts": metadata.dataset_facts(dataset),
+            "family": model.family,
+            "prediction": model.prediction,
+            "session": self.session.id,
+            "started": self.session.started,
+            "batches_per_epoch": length.batches,
+            "total_steps": length.total,
+            "warmup": length.warmup,
+            "precision": precision,
+            "processes": processes,
+        }
+
+    def export(self, network: Network, position: Position, epoch: int, *, on_demand: bool = False) -> None:
+        """Write the LoRA as it is into every folder. Raises UserError where its numbers do not fit the format."""
+        config = self.config
+        self._keep_name_free()
+        stem = f"{self.session.stem}-step{position.step:06d}" if on_demand else f"{self.session.stem}-{epoch:02d}"
+        self._hashing.join()
+        common = metadata.run_metadata(config, base_hashes=self._hashes, **self._facts)
+        facts = metadata.file_metadata(common, stem=stem, step=position.step, epoch=epoch, finished=time.time())
+        if position.best_epoch:
+            facts |= {"lora_studio_best_epoch": str(position.best_epoch), "lora_studio_best_validation_loss": f"{position.best_loss:.6f}"}
+        tensors = export.lora_tensors(network.layers, export.DTYPES[config.save_precision])
+        if not all(torch.isfinite(t).all() for t in tensors.values()):
+            raise UserError(
+                f"The LoRA holds numbers that {config.save_precision} cannot: it was not written.",
+                "Lower the learning rates; the last saved state is good.",
+            )
+        sidecar = self._sidecar(position, epoch)
+        written = export.write_lora(export.serialise(tensors, facts), self.folders, stem, sidecar, self.previews.get(epoch))
+        self.events.write(
+            "checkpoint",
+            path=str(written[0]),
+            lora_path=str(written[-1]),
+            name=stem,
+            epoch=epoch,
+            step=position.step,
+            modules=len(network.layers),
+        )
+
+    def _keep_name_free(self) -> None:
+        """Take another name where another run took ours after this one began."""
+        session = self.session
+        if any(export.taken(session.stem, folder, session.id) for folder in self.folders):
+            self.session = replace(session, stem=export.free_stem(self.config.output_name, self.folders, session.id))
+            atomic_write_json(self.dir / "session.json", asdict(self.session))
+
+    def _sidecar(self, position: Position, epoch: int) -> Mapping[str, Any]:
+        config, length = self.config, self._length
+        return {
+            "description": f"Trained on {Path(config.base).name}: {self._pictures} pictures, "
+            f"epoch {epoch} of {length.epochs}, step {position.step} of {length.total}.",
+            "sd version": export.SIDECAR_VERSIONS[self._family],
+            "activation text": config.trigger,
+            "preferred weight": 0.8,
+            "negative text": "",
+            "notes": f"rank {config.network_dim}, alpha {config.network_alpha:g}, clip skip {config.clip_skip}, seed {config.seed}",
+        }
+
+    def drop_old(self, epoch: int) -> None:
+        """Delete the epochs that `keep_last` does not keep."""
+        keep = self.config.keep_last
+        if keep > 0:
+            for old in range(1, epoch):
+                if old <= epoch - keep * max(1, self.config.save_every_epochs):
+                    export.remove_lora(self.folders, f"{self.session.stem}-{old:02d}", self.session.id)
+
+
+def release_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _save_picture(picture: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG")

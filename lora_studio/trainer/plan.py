@@ -1,0 +1,57 @@
+"""How a batch is fitted into memory: in one go, in parts, or with its activations computed twice. The result is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`parts`: into how many pieces a batch is split, their gradients added. `checkpointing`: activations are computed again."""
+
+    parts: int = 1
+    checkpointing: bool = False
+
+    def slices(self, count: int) -> Iterator[slice]:
+        """The pieces of `count` pictures, as even as possible, none empty."""
+        parts = max(1, min(self.parts, count))
+        for k in range(parts):
+            yield slice(count * k // parts, count * (k + 1) // parts)
+
+    def words(self, batch_size: int) -> str:
+        at_once = -(-batch_size // self.parts)
+        split = f"batches of {batch_size} go in parts of {at_once}" if self.parts > 1 else f"batches of {batch_size} go in one"
+        return split + (", with gradient checkpointing" if self.checkpointing else "")
+
+
+def candidates(batch_size: int, checkpointing: bool) -> list[Plan]:
+    """Every plan from the quickest to the smallest. Whoever asked for checkpointing gets it in each.
+
+    Checkpointing computes a third more; each halving leaves a device a little less to do at once.
+    """
+    halvings = range((batch_size - 1).bit_length() + 1)
+    plans = [(1.33 if c else 1.0, k, Plan(min(batch_size, 2**k), c)) for k in halvings for c in {checkpointing, True}]
+    return [plan for _, _, plan in sorted(plans, key=lambda entry: (entry[0] * (1.0 + 0.15 * entry[1]), entry[1]))]
+
+
+def smaller(plan: Plan, batch_size: int, checkpointing: bool) -> Plan | None:
+    """The plan to try when memory ran out with this one; None if there is none."""
+    following = iter(candidates(batch_size, checkpointing))
+    for known in following:
+        if known == plan:
+            return next(following, None)
+    return None
+
+
+def choose(plans: list[Plan], measure: Callable[[Plan], float], limit: float) -> tuple[Plan, float]:
+    """The first plan whose measured peak (bytes; infinite where memory ran out) stays below `limit`, and that peak.
+
+    The last plan if none does: training tries it all the same.
+    """
+    peak = 0.0
+    for plan in plans:
+        peak = measure(plan)
+        if peak <= limit:
+            return plan, peak
+    return plans[-1], peak

@@ -1,0 +1,200 @@
+"""Everything a run needs before its first step: pictures, base model, latents, LoRA, optimizer, and a plan for the memory."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from lora_studio.errors import UserError
+from lora_studio.files import atomic_write_json, read_json
+from lora_studio.trainer.average import Average
+from lora_studio.trainer.data import Dataset, LatentCache, batches_of_epoch, build_dataset, draw_batch
+from lora_studio.trainer.guard import StopAskedError, out_of_memory
+from lora_studio.trainer.lr import warmup_steps
+from lora_studio.trainer.models import BaseModel, load_base
+from lora_studio.trainer.network import LoraShape, attach
+from lora_studio.trainer.objective import Objective
+from lora_studio.trainer.optimizer import Optimizer
+from lora_studio.trainer.outputs import Length, release_memory
+from lora_studio.trainer.plan import Plan, candidates, choose
+from lora_studio.trainer.runtime import Runtime
+from lora_studio.trainer.seeds import seed_of
+from lora_studio.trainer.start import start_from
+from lora_studio.trainer.team import Team
+from lora_studio.training.config import TrainingConfig
+from lora_studio.training.events import EventWriter
+
+#: seconds between two events of one phase
+EVERY = 0.25
+#: share of the free graphics memory that a plan may fill: beyond, some drivers spill into the machine's memory and crawl
+FILL = 0.92
+PLAN = "plan.json"
+
+
+class Prepared:
+    """The parts of a run. `stop_asked` is looked at while pictures are encoded. Raises UserError and StopAskedError."""
+
+    def __init__(
+        self, folder: Path, config: TrainingConfig, runtime: Runtime, team: Team, events: EventWriter, stop_asked: Callable[[], bool], *, fresh: bool
+    ) -> None:
+        self.dir, self.config, self.runtime, self.team, self.events = folder, config, runtime, team, events
+        self.stop_asked = stop_asked
+        events.write("phase", name="dataset")
+        self.dataset = build_dataset(config)
+        for path, reason in self.dataset.skipped:
+            events.write("warning", message=f"{path.name} is left out: {reason}")
+        events.write("phase", name="model")
+        self.model: BaseModel = load_base(config.base, runtime.device, runtime.dtype, vae=config.vae, prediction=config.prediction)
+        self.model.clip_skip, self.model.max_tokens = config.clip_skip, config.max_tokens
+        self._warn_of_captions()
+        self.latents = LatentCache(self._encode_pixels, self.dataset)
+        self.held_out = Dataset(self.dataset.held_out)
+        self.held_out_latents = LatentCache(self._encode_pixels, self.held_out)
+        if config.cache_latents:
+            self._cache_latents()
+        self.network = attach(
+            self.model,
+            LoraShape.of(config, self.model.family),
+            seed_of(config.seed, "network"),
+            unet=config.unet_lr > 0,
+            text=config.text_lr > 0,
+        )
+        if config.network_weights and fresh:
+            for note in start_from(self.network, config.network_weights):
+                events.write("warning", message=note)
+        self.optimizer = Optimizer(self.network, config, scaled=runtime.precision == "fp16")
+        self.average = Average(self.network, config.ema_decay) if config.ema_decay > 0 else None
+        self.objective = Objective(self.model, self.network, self.dataset, self.latents, config)
+        #: pictures in one batch of all processes together
+        self.batch_size = config.batch_size * team.size
+        self.length = self._length()
+        self.plan = Plan(1, config.gradient_checkpointing)
+        self.follow(self._first_plan())
+
+    def _length(self) -> Length:
+        config = self.config
+        batches = len(batches_of_epoch(self.dataset, self.batch_size, config.seed, 1))
+        per_epoch = math.ceil(batches / config.gradient_accumulation)
+        total = config.max_steps or per_epoch * config.epochs
+        return Length(batches, per_epoch, total, math.ceil(total / per_epoch), warmup_steps(config.warmup, total, config.scheduler))
+
+    def _warn_of_captions(self) -> None:
+        tokenizer, limit = self.model.tokenizers[0], self.config.max_tokens
+        long = sum(len(tokenizer.encode(", ".join(e.tags))) > limit for e in self.dataset.examples)
+        if long:
+            self.events.write("warning", message=f"{long} captions are longer than {limit} tokens; what is beyond is not learned.")
+        bare = sum(not e.tags and not e.is_reg for e in self.dataset.examples)
+        if bare:
+            self.events.write("warning", message=f"{bare} pictures have no caption at all: what they show goes to every prompt.")
+
+    # -- latents -------------------------------------------------------------------------------------------------
+
+    def _encode_pixels(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation, on the CPU. The VAE is float32 always: in half precision some give no numbers."""
+        vae = self.model.vae
+        with torch.no_grad():
+            try:
+                distribution = vae.encode(pixels.to(self.model.device)).latent_dist
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or getattr(vae, "use_tiling", True):
+                    raise
+                release_memory()
+                vae.enable_tiling()
+                self.events.write("warning", message="There is not enough memory to encode a picture at once: it is done in tiles.")
+                distribution = vae.encode(pixels.to(self.model.device)).latent_dist
+        return distribution.mean.cpu(), distribution.std.cpu()
+
+    def _cache_latents(self) -> None:
+        """Each process encodes its share; all of them stop where the first was asked to."""
+        told = time.monotonic()
+        keys = self.latents.keys()
+        stopped = self.stop_asked()
+        for done, total in () if stopped else self.latents.fill(keys[self.team.share(len(keys))]):
+            if done == total or time.monotonic() - told > EVERY:
+                told = time.monotonic()
+                self.events.write("phase", name="latents", done=done, total=total)
+            if stopped := self.stop_asked():
+                break
+        if self.team.agree(int(stopped)):
+            raise StopAskedError
+        self.latents.share(self.team.gather)
+        if self.team.main:
+            for _ in self.held_out_latents.fill():
+                pass
+
+    # -- memory --------------------------------------------------------------------------------------------------
+
+    def _first_plan(self) -> Plan:
+        """What an earlier start found out; else, on a graphics card, what a dry run says; else what the configuration says."""
+        config, file = self.config, self.dir / PLAN
+        known = self.team.tell(read_json(file) if file.is_file() else None)
+        if known:
+            return Plan(**known)
+        if not (config.memory_plan and self.runtime.device.type == "cuda"):
+            return self.plan
+        self.events.write("phase", name="memory")
+        free, total = torch.cuda.mem_get_info(self.runtime.device)
+        limit = FILL * (free + torch.cuda.memory_reserved(self.runtime.device)) - 8 * self.network.parameters
+        plans = candidates(config.batch_size, config.gradient_checkpointing)
+        plan, peak = choose(plans, self.measure, limit)
+        plan = plans[self.team.agree(plans.index(plan))]
+        measured = {"peak": int(peak) if math.isfinite(peak) else None, "limit": int(limit), "total": int(total)}
+        self.events.write("phase", name="memory", **measured, plan=plan.words(config.batch_size))
+        if plan != self.plan:
+            self.events.write("warning", message=f"To fit the graphics memory, {plan.words(config.batch_size)}. The result is the same.")
+        return plan
+
+    def measure(self, plan: Plan) -> float:
+        """Peak graphics memory in bytes of one step with the largest pictures; infinite where memory runs out."""
+        device, config = self.runtime.device, self.config
+        self.follow(plan)
+        largest = max(range(len(self.dataset.examples)), key=lambda k: math.prod(self.dataset.examples[k].bucket))
+        release_memory()
+        torch.cuda.reset_peak_memory_stats(device)
+        try:
+            draws = draw_batch(self.dataset, [largest] * config.batch_size, config, 1, 0)
+            noised = self.objective.draw(draws, 1, 0)
+            for rows in plan.slices(len(noised)):
+                self.objective.loss(noised[rows], preserve=config.prior_weight > 0).backward()
+            return float(torch.cuda.max_memory_reserved(device))
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            return math.inf
+        finally:
+            self.network.zero_grad()
+            release_memory()
+
+    def follow(self, plan: Plan) -> None:
+        """Train by this plan from now on."""
+        if plan.checkpointing:
+            self._checkpoint_gradients()
+        elif self.plan.checkpointing:
+            self.model.unet.disable_gradient_checkpointing()
+            for encoder in self.model.text_encoders:
+                encoder.gradient_checkpointing_disable()
+        self.plan = plan
+
+    def remember_plan(self) -> None:
+        if self.team.main:
+            atomic_write_json(self.dir / PLAN, {"parts": self.plan.parts, "checkpointing": self.plan.checkpointing})
+
+    def _checkpoint_gradients(self) -> None:
+        self.model.unet.enable_gradient_checkpointing()
+        if self.network.has("text"):
+            for encoder in self.model.text_encoders:
+                encoder.train()
+                encoder.gradient_checkpointing_enable({"use_reentrant": False})
+                # a checkpointed block whose input needs no gradient gives none to its LoRA either
+                encoder.enable_input_require_grads()
+
+
+def no_memory_left() -> UserError:
+    return UserError(
+        "There is not enough memory for these settings, even with one picture at a time and gradient checkpointing.",
+        "Use a smaller resolution or rank, set text_lr to 0, and close other programs that use the card.",
+    )
