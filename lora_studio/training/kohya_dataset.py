@@ -1,0 +1,142 @@
+"""kohya's dataset files and sample prompts as ours: folders, and what a file sets for all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .kohya_report import Imported, put, shown_as, sort_out
+from .kohya_table import ARGUMENTS, IN_DATASET, OF_FOLDER, Key
+
+CAPTIONS = ".txt"
+#: one of our folders' own captions and pictures: a chain of layers, the nearest first
+Chain = Sequence[Mapping[str, Any]]
+
+
+def take_dataset(out: Imported, given: Mapping[str, Any], dataset: Mapping[str, Any] | None) -> None:
+    """Folders, and the options that a dataset file sets for them."""
+    if dataset is None:
+        if named := given.get("dataset_config"):
+            out.unsupported.append((f"dataset_config = {shown_as(named)}", "The file is not there; give it beside the config."))
+        _folder_names(out, given)
+        out.values["masked_loss"] = bool(out.values["masked_loss"] or given.get("alpha_mask"))
+        return
+    general = dict(dataset.get("general") or {})
+    for name in set(dataset) - {"general", "datasets"}:
+        out.unknown.append(f"{name} = {shown_as(dataset[name])}")
+    names = {IN_DATASET.get(k, k): key for k, key in ARGUMENTS.items() if key.level}
+    _list_strange(out, general, "general", names)
+    folders: list[dict[str, Any]] = []
+    chains: list[tuple[str, Chain]] = []
+    for d, one in enumerate(dataset.get("datasets") or ()):
+        _list_strange(out, {k: v for k, v in one.items() if k != "subsets"}, f"datasets[{d}]", names)
+        for s, subset in enumerate(one.get("subsets") or ()):
+            where = f"datasets[{d}].subsets[{s}]"
+            _list_strange(out, subset, where, names)
+            if not subset.get("image_dir"):
+                out.unsupported.append((where, "It names no image_dir, so it is left out."))
+                continue
+            folders.append(_folder(subset, one, general, given))
+            chains.append((where, [subset, one, general]))
+    if folders:
+        out.values["folders"] = folders
+    _settle(out, chains, general, names)
+    _extension(out, [chain for _, chain in chains], given)
+
+
+def _list_strange(out: Imported, values: Mapping[str, Any], where: str, names: Mapping[str, Key]) -> None:
+    for name, value in values.items():
+        if name not in names and name not in OF_FOLDER and name not in ("alpha_mask", "caption_extension"):
+            sort_out(out, name, value, f"{where}.{name}", {})
+
+
+def _folder(subset: Mapping[str, Any], one: Mapping[str, Any], general: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A subset as one of our folders: what all folders have in common is left to the run."""
+    folder: dict[str, Any] = {}
+    for name, ours in OF_FOLDER.items():
+        value = subset.get(name, one.get(name))
+        if value is not None:
+            folder[ours] = value
+    repeats = general.get("num_repeats", given.get("dataset_repeats", 1))
+    folder.setdefault("repeats", repeats)
+    return folder
+
+
+def _settle(out: Imported, chains: Sequence[tuple[str, Chain]], general: Mapping[str, Any], names: Mapping[str, Key]) -> None:
+    """What the run has once: from [general], or from the first folder where the folders say it; others are listed."""
+    for name, key in names.items():
+        if name in OF_FOLDER:  # a folder has its own
+            if name in general:
+                put(out, name, general[name], key, f"general.{name}")
+            continue
+        said = [(where, next((layer[name] for layer in chain if layer.get(name) is not None), None)) for where, chain in chains]
+        if not said:
+            said = [("general", general.get(name))]
+        first = said[0][1]
+        if first is not None:
+            put(out, name, first, key, name)
+        for other, value in said[1:]:
+            if value != first:
+                reason = f"All folders have one {key.option} here; that of the first is taken."
+                out.unsupported.append((f"{other}: {name} = {shown_as(value)}", reason))
+    masks = any(next((layer["alpha_mask"] for layer in chain if "alpha_mask" in layer), False) for _, chain in chains)
+    out.values["masked_loss"] = bool(out.values["masked_loss"] or masks)
+
+
+def _extension(out: Imported, chains: Sequence[Chain], given: Mapping[str, Any]) -> None:
+    found = {next((layer["caption_extension"] for layer in [*chain, given] if layer.get("caption_extension")), ".caption") for chain in chains}
+    for extension in sorted(found - {CAPTIONS}):
+        out.unsupported.append((f"caption_extension = {shown_as(extension)}", "Captions are read from .txt files here; rename them."))
+
+
+def _folder_names(out: Imported, given: Mapping[str, Any]) -> None:
+    """Folders in kohya's older way: ``train_data_dir`` with a folder ``<repeats>_<words>`` for each."""
+    folders = []
+    for name, regular in (("train_data_dir", False), ("reg_data_dir", True)):
+        if not (named := given.get(name)):
+            continue
+        place = Path(str(named))
+        found = []
+        if place.is_dir():
+            for child in sorted(p for p in place.iterdir() if p.is_dir()):
+                if match := re.fullmatch(r"(\d+)_(.*)", child.name):
+                    found.append({"path": str(child), "repeats": int(match[1]), "is_reg": regular, "class_tokens": match[2]})
+        if not found:
+            out.unsupported.append((f"{name} = {shown_as(named)}", "There is no folder <repeats>_<name> in it on this machine."))
+        folders += found
+    if folders:
+        out.values["folders"] = folders
+        _extension(out, [[given]], given)
+
+
+def take_samples(out: Imported, given: Mapping[str, Any], prompts: str) -> None:
+    if given.get("sample_prompts") and not prompts.strip():
+        out.unsupported.append((f"sample_prompts = {shown_as(given['sample_prompts'])}", "The file is not there; give it beside the config."))
+    texts: list[str] = []
+    first: dict[str, str] = {}
+    for line in prompts.splitlines():
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        text, *flags = re.split(r"\s--(?=[a-z]+\s)", line)
+        texts.append(text.strip())
+        said = dict(flag.split(None, 1) for flag in flags if " " in flag.strip())
+        if not first:
+            first = {"s": said.get("s", ""), "l": said.get("l", ""), "d": said.get("d", "")}
+        for name, value in said.items():
+            ours = {"s": first["s"], "l": first["l"], "d": str(int(first["d"]) + len(texts) - 1) if first["d"].isdigit() else ""}
+            size = list(map(str, _both(out.values["resolution"])))
+            same = value.strip() == ours.get(name, {"w": size[0], "h": size[1]}.get(name))
+            if not same:
+                out.unsupported.append((f"sample_prompts: --{name} {value.strip()}", "Samples share steps, guidance and size."))
+    if texts:
+        out.values["sample_prompts"] = texts
+        for flag, option in (("s", "sample_steps"), ("l", "sample_cfg"), ("d", "sample_seed")):
+            if first[flag]:
+                out.values[option] = first[flag].strip()
+
+
+def _both(size: Any) -> tuple[Any, Any]:
+    return (size[0], size[-1]) if isinstance(size, (list, tuple)) else (size, size)

@@ -1,0 +1,84 @@
+"""Settings of bmaltais' kohya_ss GUI (its JSON presets and configs) in the words of kohya's own trainer."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+RENAMED = {
+    "epoch": "max_train_epochs", "max_resolution": "resolution", "optimizer": "optimizer_type", "lora_network_weights": "network_weights",
+    "sdxl_cache_text_encoder_outputs": "cache_text_encoder_outputs", "sdxl_no_half_vae": "no_half_vae",
+    "noise_offset_random_strength": "noise_offset_random_strength",
+}  # fmt: skip
+IN_NETWORK_ARGS = ("down_lr_weight", "mid_lr_weight", "up_lr_weight", "rank_dropout", "module_dropout", "block_dims", "block_alphas",
+                   "conv_block_dims", "conv_block_alphas", "block_lr_zero_threshold")  # fmt: skip
+NEVER_SAID = ("none", "null")
+MODULES = {"Standard": ("networks.lora", False), "Kohya LoCon": ("networks.lora", True), "LyCORIS/LoCon": ("lycoris.kohya", True)}
+#: of the window and of network types that are not chosen: they say nothing about the training
+OF_THE_WINDOW = frozenset(
+    "LoRA_type LyCORIS_preset conv_dim conv_alpha lr_warmup max_resolution optimizer epoch unit train_on_input decompose_both constrain rescaled "
+    "factor use_cp use_tucker use_scalar train_norm bypass_mode dora_wd rank_dropout_scale full_matrix noise_offset_type additional_parameters "
+    "sdxl gpu_ids multi_gpu num_machines num_processes main_process_port dynamo_mode dynamo_use_dynamic dynamo_use_fullgraph "
+    "extra_accelerate_launch_args model_list conv_alphas conv_dims use_wandb flux1_checkbox sd3_checkbox".split()
+)
+
+
+def is_gui(values: Mapping[str, Any]) -> bool:
+    """Whether a file is one of the GUI's."""
+    return "LoRA_type" in values or "max_resolution" in values
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The GUI's values as arguments of the trainer. Empty fields are left out; numbers may be texts."""
+    said = {k: v for k, v in values.items() if v not in ("", None) and str(v).lower() not in NEVER_SAID}
+    found = {RENAMED.get(k, k): v for k, v in said.items() if k not in OF_THE_WINDOW or k in RENAMED}
+    if said.get("max_train_epochs"):  # one field more for the same
+        found["max_train_epochs"] = said["max_train_epochs"]
+    if not float(found.get("seed") or 0):
+        found.pop("seed", None)
+    kind = said.get("LoRA_type", "Standard")
+    module, convolutions = MODULES.get(kind, (kind, False))
+    found["network_module"] = module
+    arguments = [f"{k}={str(found.pop(k)).replace(' ', '')}" for k in IN_NETWORK_ARGS if k in found and found[k] not in (0, "0", 0.0)]
+    for name in IN_NETWORK_ARGS:
+        found.pop(name, None)
+    if convolutions:
+        arguments += [f"conv_dim={said.get('conv_dim', 1)}", f"conv_alpha={said.get('conv_alpha', 1)}"]
+    if arguments:
+        found["network_args"] = arguments
+    if warmup := float(said.get("lr_warmup") or 0):  # in hundredths of all steps
+        found.setdefault("lr_warmup_steps", warmup / 100)
+    for name in ("optimizer_args", "lr_scheduler_args"):
+        if isinstance(found.get(name), str):
+            found[name] = found[name].replace('"', "").split()
+    if said.get("noise_offset_type") == "Multires":
+        found.pop("noise_offset", None)
+    elif "noise_offset_type" in said:
+        found.pop("multires_noise_iterations", None)
+        found.pop("multires_noise_discount", None)
+    if not float(found.get("unet_lr") or 0):  # 0 means: like the learning rate
+        found.pop("unet_lr", None)
+    for name in ("network_alpha", "network_dim"):
+        if name in found:
+            found[name] = float(found[name]) if name == "network_alpha" else int(float(found[name]))
+    found.update(_flags(str(said.get("additional_parameters", ""))))
+    return found
+
+
+def _flags(text: str) -> dict[str, Any]:
+    """``--a 1 --b --c x y`` as arguments."""
+    found: dict[str, Any] = {}
+    name = ""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return {"additional_parameters": text}
+    for word in words:
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            found[name] = value or True
+        elif name:
+            before = found[name]
+            found[name] = word if before is True else [*(before if isinstance(before, list) else [before]), word]
+    return found

@@ -1,0 +1,265 @@
+"""What kohya's trainer (sd-scripts, train_network.py and its dataset files) calls things: names, defaults, and what has no counterpart here.
+
+Facts of v0.10; ``kohya_toml`` reads by this table and ``kohya_export`` writes by it. Keys that need more than a change of name
+(optimizer, learning rates, schedule, length, network, folders) are in ``COMBINED`` and handled there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True)
+class Key:
+    """One of kohya's keys that is one of our options. ``default``: what a file means, in our values, that does not name it.
+
+    ``read`` raises ValueError with the reason for a value that cannot be taken over. ``write`` gives None for what need not be written.
+    ``level``: where in a dataset file it may stand: "dataset", "subset" (a folder) or nowhere.
+    """
+
+    option: str
+    default: Any
+    read: Callable[[Any], Any] = _same
+    write: Callable[[Any], Any] = _same
+    level: str = ""
+
+
+def _or_none(value: Any) -> Any:
+    return value or None
+
+
+def size(value: Any) -> Any:
+    """``512``, ``"512"``, ``"512,768"`` or ``[512, 768]``."""
+    return [int(float(v)) for v in value.split(",")] if isinstance(value, str) else value
+
+
+def _choice(table: dict[str, str], otherwise: str) -> Callable[[Any], Any]:
+    def read(value: Any) -> str:
+        found = table.get(str(value).lower())
+        if found is None:
+            raise ValueError(otherwise)
+        return found
+
+    return read
+
+
+ARGUMENTS: dict[str, Key] = {
+    "pretrained_model_name_or_path": Key("base", None),
+    "vae": Key("vae", "", write=_or_none),
+    "output_name": Key("output_name", "last"),
+    "output_dir": Key("output_dir", None),
+    "seed": Key("seed", 42),
+    "resolution": Key("resolution", 512, size, level="dataset"),
+    "train_batch_size": Key("batch_size", 1, level="dataset"),
+    "enable_bucket": Key("buckets", False, level="dataset"),
+    "min_bucket_reso": Key("bucket_min", 256, level="dataset"),
+    "max_bucket_reso": Key("bucket_max", 1024, level="dataset"),
+    "bucket_reso_steps": Key("bucket_step", 64, level="dataset"),
+    "bucket_no_upscale": Key("bucket_no_upscale", False, level="dataset"),
+    "validation_split": Key("validation_split", 0.0, write=_or_none, level="dataset"),
+    "validation_seed": Key("validation_seed", 42, level="dataset"),
+    "flip_aug": Key("flip", False, level="subset"),
+    "keep_tokens": Key("keep_tokens", 0, level="subset"),
+    "shuffle_caption": Key("shuffle_captions", False, level="subset"),
+    "caption_dropout_rate": Key("caption_dropout", 0.0, level="subset"),
+    "caption_dropout_every_n_epochs": Key("caption_dropout_every_n_epochs", 0, level="subset"),
+    "caption_tag_dropout_rate": Key("tag_dropout", 0.0, level="subset"),
+    "token_warmup_min": Key("token_warmup_min", 1, level="subset"),
+    "token_warmup_step": Key("token_warmup_step", 0.0, level="subset"),
+    "masked_loss": Key("masked_loss", False, write=_or_none),
+    "save_last_n_epochs": Key("keep_last", 0, write=_or_none),
+    "gradient_accumulation_steps": Key("gradient_accumulation", 1),
+    "max_grad_norm": Key("max_grad_norm", 1.0),
+    "lr_scheduler_num_cycles": Key("scheduler_cycles", 1),
+    "lr_scheduler_power": Key("scheduler_power", 1.0),
+    "lr_warmup_steps": Key("warmup", 0.0, write=_or_none),
+    "network_dim": Key("network_dim", 4),
+    "network_alpha": Key("network_alpha", 1.0),
+    "network_dropout": Key("network_dropout", 0.0, write=_or_none),
+    "network_weights": Key("network_weights", "", write=_or_none),
+    "scale_weight_norms": Key("scale_weight_norms", 0.0, write=_or_none),
+    "min_snr_gamma": Key("min_snr_gamma", 0.0, write=_or_none),
+    "debiased_estimation_loss": Key("debiased_estimation", False, write=_or_none),
+    "scale_v_pred_loss_like_noise_pred": Key("scale_v_pred_loss", False, write=_or_none),
+    "zero_terminal_snr": Key("zero_terminal_snr", False, write=_or_none),
+    "loss_type": Key(
+        "loss_type", "l2", _choice({"l2": "l2", "huber": "huber", "smooth_l1": "smooth_l1"}, "Only l2, huber and smooth_l1 are known here.")
+    ),
+    "huber_schedule": Key("huber_schedule", "snr"),
+    "huber_c": Key("huber_c", 0.1),
+    "noise_offset": Key("noise_offset", 0.0, write=_or_none),
+    "multires_noise_iterations": Key("multires_noise_iterations", 0, write=_or_none),
+    "multires_noise_discount": Key("multires_noise_discount", 0.3),
+    "ip_noise_gamma": Key("ip_noise_gamma", 0.0, write=_or_none),
+    "prior_loss_weight": Key("prior_loss_weight", 1.0),
+    "clip_skip": Key("clip_skip", 1, write=lambda v: None if v == 1 else v),
+    "max_token_length": Key("max_tokens", 75, write=lambda v: None if v == 75 else v),
+    "v_parameterization": Key("prediction", "auto", lambda v: "v_prediction" if v else "auto", lambda v: True if v == "v_prediction" else None),
+    "mixed_precision": Key(
+        "precision", "fp32", _choice({"no": "fp32", "fp16": "fp16", "bf16": "bf16"}, "Only no, fp16 and bf16 are known here."),
+        lambda v: {"fp32": "no", "auto": "fp16"}.get(v, v),
+    ),
+    "save_precision": Key(
+        "save_precision", "fp32", _choice({"float": "fp32", "fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}, "Only float, fp16, bf16 are known."),
+        lambda v: {"fp32": "float"}.get(v, v),
+    ),
+    "gradient_checkpointing": Key("gradient_checkpointing", False),
+    "cache_latents": Key("cache_latents", False),
+    "sample_every_n_epochs": Key("sample_every_epochs", 0, write=_or_none),
+    "validate_every_n_epochs": Key("validate_every_n_epochs", 1, write=lambda v: None if v == 1 else v),
+}  # fmt: skip
+
+#: names that differ in the dataset file
+IN_DATASET = {"train_batch_size": "batch_size", "dataset_repeats": "num_repeats"}
+#: what a folder has of its own here: kohya's name in a subset → ours
+OF_FOLDER = {"image_dir": "path", "num_repeats": "repeats", "keep_tokens": "keep_tokens", "flip_aug": "flip", "is_reg": "is_reg",
+             "class_tokens": "class_tokens", "conditioning_data_dir": "conditioning_data_dir"}  # fmt: skip
+
+COMBINED = frozenset(
+    "learning_rate unet_lr text_encoder_lr network_train_unet_only network_train_text_encoder_only optimizer_type optimizer_args use_8bit_adam "
+    "use_lion_optimizer lr_scheduler lr_scheduler_type lr_scheduler_args max_train_epochs max_train_steps save_every_n_epochs network_module "
+    "network_args dataset_config train_data_dir reg_data_dir dataset_repeats caption_extension sample_prompts conditioning_data_dir own_options "
+    "own_instead v2 alpha_mask cache_text_encoder_outputs save_model_as".split()
+)
+
+# Optimizers: kohya's names in lower case → ours; the second table is how they are written.
+OPTIMIZERS = {
+    "": "adamw", "adamw": "adamw", "adamw8bit": "adamw8bit", "lion": "lion", "adafactor": "adafactor", "prodigy": "prodigy",
+    "dadaptation": "dadapt_adam", "dadaptadam": "dadapt_adam", "dadaptadampreprint": "dadapt_adam", "dadaptlion": "dadapt_lion",
+    "came": "came", "pytorch_optimizer.came": "came", "loraeasycustomoptimizer.came.came": "came", "sgdnesterov": "sgd_nesterov",
+}  # fmt: skip
+OPTIMIZER_NAMES = {
+    "adamw": "AdamW", "adamw8bit": "AdamW8bit", "lion": "Lion", "adafactor": "AdaFactor", "prodigy": "Prodigy", "dadapt_adam": "DAdaptAdam",
+    "dadapt_lion": "DAdaptLion", "came": "pytorch_optimizer.CAME", "sgd_nesterov": "SGDNesterov",
+}  # fmt: skip
+#: weight decay where none is given; every other optimizer has 0
+DECAY = {"adamw": 0.01, "adamw8bit": 0.01}
+#: arguments that our optimizers have unless told otherwise, with what kohya's have: a file means its own
+ARGUMENTS_HERE: dict[str, dict[str, str]] = {
+    "prodigy": {"d_coef": "2.0", "safeguard_warmup": "True"},
+    "adafactor": {"scale_parameter": "False", "relative_step": "False", "warmup_init": "False"},
+}
+ARGUMENTS_THERE: dict[str, dict[str, str]] = {
+    "prodigy": {"d_coef": "1.0", "safeguard_warmup": "False"},
+    "adafactor": {"scale_parameter": "True", "relative_step": "True", "warmup_init": "False"},
+}
+#: arguments that say how our optimizers work anyway; another value is listed
+ALWAYS: dict[str, dict[str, str]] = {
+    "prodigy": {"decouple": "True", "use_bias_correction": "True"},
+    "dadapt_adam": {"decouple": "True"},
+    "dadapt_lion": {"decouple": "True"},
+}
+SCHEDULERS = ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial")
+REX = "RexAnnealingWarmRestarts"
+NETWORK_ARGS = {
+    "conv_dim": "conv_dim", "conv_alpha": "conv_alpha", "rank_dropout": "rank_dropout", "module_dropout": "module_dropout",
+    "down_lr_weight": "down_lr_weight", "mid_lr_weight": "mid_lr_weight", "up_lr_weight": "up_lr_weight",
+}  # fmt: skip
+#: of LyCORIS: values that make it plain LoRA or LoCon
+LYCORIS_PLAIN = {
+    "algo": ("lora", "locon"), "preset": ("full", "attn-mlp", "attn-only", ""), "use_cp": ("false",), "disable_conv_cp": ("true",),
+    "use_tucker": ("false",), "use_scalar": ("false",), "dora_wd": ("false",), "train_norm": ("false",), "decompose_both": ("false",),
+}  # fmt: skip
+
+#: nothing of the sort is wanted, whatever the key
+NEUTRAL: tuple[Any, ...] = (None, False, "", [], {})
+
+_STATE = "Our own state is kept every few minutes and after each epoch."
+_BY_EPOCH = "Here this goes by epochs."
+_CAPTIONS = "Captions are taken as they stand in the files here; change them in the Edit step."
+_AUGMENT = "No such change of the pictures is made here."
+_OTHER_MODELS = "This belongs to other model families."
+
+# Known to kohya, changes what is learned, and not done here: (other values that mean "no", reason).
+UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
+    **dict.fromkeys(("color_aug", "random_crop", "face_crop_aug_range"), ((), _AUGMENT)),
+    **dict.fromkeys(("caption_prefix", "caption_suffix", "keep_tokens_separator", "secondary_separator", "enable_wildcard"), ((), _CAPTIONS)),
+    "caption_separator": ((",",), "Tags are separated by commas here."),
+    "weighted_captions": ((), "Brackets and weights in captions are plain text here."),
+    "resize_interpolation": ((), "Pictures are averaged when they shrink and enlarged by Lanczos, which is kohya's default too."),
+    "custom_attributes": ((), "Folders have no such attributes here."),
+    "network_multiplier": ((1.0,), "The LoRA is trained at full strength here."),
+    "metadata_file": ((), "Captions are read from .txt files; fine-tuning metadata is not."),
+    "in_json": ((), "Captions are read from .txt files; fine-tuning metadata is not."),
+    "dataset_class": ((), "Foreign dataset classes are not run."),
+    "noise_offset_random_strength": ((), "The offset has one strength here."),
+    "ip_noise_gamma_random_strength": ((), "The perturbation has one strength here."),
+    "perlin_noise": ((), "There is no Perlin noise here."),
+    "adaptive_noise_scale": ((0,), "The offset does not follow the latents here."),
+    "min_timestep": ((0,), "All timesteps are trained here."),
+    "max_timestep": ((1000, 0), "All timesteps are trained here."),
+    "v_pred_like_loss": ((0,), "There is no such loss here."),
+    "huber_scale": ((1.0,), "The Huber loss has no such scale here."),
+    "full_fp16": ((), "Weights of the LoRA stay in fp32 here, which learns better and costs little."),
+    "full_bf16": ((), "Weights of the LoRA stay in fp32 here, which learns better and costs little."),
+    "save_every_n_steps": ((0,), f"{_BY_EPOCH} `runs` can save at any moment."),
+    "save_n_epoch_ratio": ((0,), f"{_BY_EPOCH} Set save_every_epochs."),
+    "save_last_n_steps": ((0,), _BY_EPOCH),
+    "sample_every_n_steps": ((0,), _BY_EPOCH),
+    "validate_every_n_steps": ((0,), _BY_EPOCH),
+    "stop_text_encoder_training": ((0,), "The text encoder is trained to the end here; set text_lr to 0 to leave it out."),
+    "stop_text_encoder_training_pct": ((0,), "The text encoder is trained to the end here; set text_lr to 0 to leave it out."),
+    "lr_decay_steps": ((0,), "There is no such schedule here."),
+    "lr_scheduler_timescale": ((0,), "There is no such schedule here."),
+    "lr_scheduler_min_lr_ratio": ((0,), "Schedules end at 0 here."),
+    "optimizer_schedulefree_wrapper": ((), "Schedule-free optimizers are not here."),
+    "schedulefree_wrapper_args": ((), "Schedule-free optimizers are not here."),
+    "dim_from_weights": ((), "Set network_dim to the rank of the LoRA to go on from."),
+    "base_weights": ((), "No LoRA is merged into the base first; network_weights goes on from one."),
+    "base_weights_multiplier": ((), "No LoRA is merged into the base first."),
+    "initial_epoch": ((0, 1), "A run goes on from its own state here."),
+    "initial_step": ((0,), "A run goes on from its own state here."),
+    "skip_until_initial_step": ((), "A run goes on from its own state here."),
+    "resume": ((), "The state of another trainer cannot be resumed; network_weights goes on from a LoRA."),
+    "resume_from_huggingface": ((), "The state of another trainer cannot be resumed."),
+    "no_token_padding": ((), "Captions are always padded to whole chunks here."),
+    **dict.fromkeys(
+        ("weighting_scheme", "logit_mean", "logit_std", "mode_scale", "blocks_to_swap", "t5xxl", "clip_l", "clip_g", "ae", "guidance_scale",
+         "timestep_sampling", "discrete_flow_shift", "model_prediction_type", "split_mode", "model_type"), ((), _OTHER_MODELS),
+    ),
+}  # fmt: skip
+
+_SPEED = "How memory and time are spent is chosen here by measuring."
+_LOGS = "Every run keeps its own log here (TensorBoard in its folder)."
+_UPLOAD = "Nothing is sent anywhere."
+
+# Known to kohya, does not change what is learned, and not needed here.
+UNNEEDED: dict[str, tuple[tuple[Any, ...], str]] = {
+    **dict.fromkeys(
+        "xformers sdpa mem_eff_attn lowram lowvram highvram max_data_loader_n_workers persistent_data_loader_workers vae_batch_size "
+        "cache_latents_to_disk cache_text_encoder_outputs_to_disk skip_cache_check cache_info torch_compile dynamo_backend fp8_base fp8_base_unet "
+        "cpu_offload_checkpointing text_encoder_batch_size disable_mmap_load_safetensors fused_backward_pass "
+        "fp16_master_weights_and_gradients num_cpu_threads_per_process".split(),
+        ((0,), _SPEED),
+    ),
+    **dict.fromkeys(
+        "deepspeed zero_stage offload_optimizer_device offload_optimizer_nvme_path offload_param_device offload_param_nvme_path zero3_init_flag "
+        "zero3_save_16bit_model ddp_timeout ddp_gradient_as_bucket_view ddp_static_graph".split(),
+        ((), "Several cards are used by `processes`."),
+    ),
+    "no_half_vae": ((), "The VAE is run in fp32 where fp16 fails."),
+    **dict.fromkeys(
+        "logging_dir log_with log_prefix log_tracker_name log_tracker_config log_config wandb_run_name wandb_api_key debug_dataset".split(),
+        ((), _LOGS),
+    ),
+    **dict.fromkeys(
+        "huggingface_repo_id huggingface_repo_type huggingface_path_in_repo huggingface_token huggingface_repo_visibility save_state_to_huggingface "
+        "async_upload".split(),
+        ((), _UPLOAD),
+    ),
+    **dict.fromkeys("save_state save_state_on_train_end save_last_n_epochs_state save_last_n_steps_state".split(), ((0,), _STATE)),
+    "sample_at_first": ((), "Samples are drawn before the first step whenever there are any."),
+    "sample_sampler": ((), "Samples are drawn with one sampler here."),
+    "max_validation_steps": ((0,), "All held-out pictures are measured."),
+    "no_metadata": ((), "Files carry kohya's metadata."),
+    "use_safetensors": ((), "Files are always .safetensors."),
+    "training_comment": ((), "Runs have no comment here."),
+    **dict.fromkeys("metadata_author metadata_description metadata_license metadata_tags metadata_title".split(), ((), "Runs have no comment here.")),
+    **dict.fromkeys("config_file output_config tokenizer_cache_dir".split(), ((), "There is nothing to set here.")),
+}
