@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .crop import CropOptions, CropPlan
     from .dataset.listing import Listing
-    from .editing import EditOptions, EditReport
+    from .editing import EditOptions, EditReport, Op, OpsReport, Wanted
     from .evaluation import EvaluateOptions, GridOptions
     from .host.base import Host
     from .tagging import TagOptions, TagReport
@@ -190,29 +190,80 @@ class Studio:
         here = tag_counts(project.dataset_dir, now=False)
         return [s.to_dict() for s in suggest(text, here, label_files(self.projects_dir), limit, underscores, escape)]
 
-    def edit(self, project: Project, options: EditOptions) -> EditReport:
-        """Change all captions at once; the trigger word and the removed traits become the project's."""
-        from .editing import classify, edit_dataset
+    def edit(self, project: Project, options: EditOptions, names: Iterable[str] | None = None, revision: int | None = None) -> EditReport:
+        """Change all captions at once, or those of the pictures named; the trigger word and the removed traits become the project's.
 
-        report = edit_dataset(project.dataset_dir, options)
-        if not options.dry_run:
-            # A trait removed by name is one for the trigger word to carry; a removed "watermark" is not.
-            by_name = [t for t in options.remove if (trait := classify(t, optional=True)) is not None and not trait.is_state]
-            traits = tuple(dict.fromkeys([*project.traits, *report.removed_traits, *by_name]))
-            replace(project, trigger=options.trigger or project.trigger, traits=traits).save()
-        return report
+        Raises ChangedSinceError when captions changed since the preview of that ``revision``.
+        """
+        from .editing import steps
 
-    def undo(self, project: Project) -> dict[str, Any]:
-        """Take the last bulk edit of the captions back."""
-        from .editing import undo
+        return steps.edit(project, options, names, revision)
 
-        return self._through_history(project, undo)
+    def edit_pictures(self, project: Project, ops: Sequence[Op]) -> OpsReport:
+        """Edits of single pictures' tags, as one step of undo."""
+        from .editing import edit_pictures
 
-    def redo(self, project: Project) -> dict[str, Any]:
+        return edit_pictures(project.dataset_dir, ops)
+
+    def captions(self, project: Project, wanted: Wanted, first: int = 0) -> dict[str, Any]:
+        """The names of the pictures that a filter means, the first of them described."""
+        from .editing import view
+
+        return view.show(project.dataset_dir, wanted, first)
+
+    def captions_of(self, project: Project, names: Sequence[str]) -> dict[str, Any]:
+        """Tags and more of the pictures named."""
+        from .editing import view
+
+        return view.pictures(project.dataset_dir, names)
+
+    def captions_tags(self, project: Project, wanted: Wanted) -> dict[str, Any]:
+        """The tags of the pictures that a filter means, by frequency."""
+        from .editing import view
+
+        return view.tags(project.dataset_dir, wanted)
+
+    def trait_groups(self) -> list[dict[str, Any]]:
+        """The groups of traits that can be removed."""
+        from .editing import view
+
+        return view.groups()
+
+    def history(self, project: Project) -> dict[str, Any]:
+        """The edits of the captions, oldest first, those taken back at the end."""
+        from .editing import view
+
+        return view.past(project.dataset_dir)
+
+    def history_present(self, project: Project) -> dict[str, str]:
+        """The edits that undo and redo would take next."""
+        from .editing import view
+
+        return view.present(project.dataset_dir)
+
+    def undo(self, project: Project, expected: str = "") -> dict[str, Any]:
+        """Take the last edit of the captions back; with ``expected`` only if it is this one, else OutdatedError is raised."""
+        from .editing import steps, undo
+
+        return _plain(steps.through(project, lambda folder: undo(folder, expected)))
+
+    def redo(self, project: Project, expected: str = "") -> dict[str, Any]:
         """Do the edit that was taken back last again."""
-        from .editing import redo
+        from .editing import redo, steps
 
-        return self._through_history(project, redo)
+        return _plain(steps.through(project, lambda folder: redo(folder, expected)))
+
+    def go_to(self, project: Project, entry: str) -> dict[str, Any]:
+        """Undo or redo until this edit is the last one in force ("": before the first)."""
+        from .editing import go_to, steps
+
+        return _plain(steps.through(project, lambda folder: go_to(folder, entry)))
+
+    def restore_captions(self, project: Project) -> EditReport:
+        """Every caption as it was before this program first touched it; can be undone."""
+        from .editing import steps
+
+        return steps.restore(project)
 
     def classify(self, lines: Iterable[str]) -> Iterable[str]:
         """``tag<TAB>group|STATE|-`` for each tag, as it was given."""
@@ -459,20 +510,6 @@ class Studio:
 
     # -- helpers -------------------------------------------------------------
 
-    @staticmethod
-    def _through_history(project: Project, step: Callable[[Path], Any]) -> dict[str, Any]:
-        """Undo or redo, and let the project's traits follow: what is back in the captions is no longer for the trigger to carry."""
-        from .editing import classify
-
-        before = _tags_in_use(project.dataset_dir)
-        report = step(project.dataset_dir)
-        after = _tags_in_use(project.dataset_dir)
-        gone = [t for t in before if t not in after and (trait := classify(t, optional=True)) is not None and not trait.is_state]
-        traits = tuple(dict.fromkeys([*(t for t in project.traits if t not in after or t in before), *gone]))
-        if traits != project.traits:
-            replace(project, traits=traits).save()
-        return _plain(report)
-
     def _remember(self, project: Project, step: str, options: dict[str, Any]) -> None:
         now = Project.open(project.folder)
         replace(now, settings={**now.settings, step: _plain(options)}).save()
@@ -497,14 +534,6 @@ def picture_below(root: Path, relative: str) -> Path | None:
     from .evaluation.view import picture
 
     return picture(root, relative)
-
-
-def _tags_in_use(dataset_dir: Path) -> dict[str, None]:
-    """Every tag of the dataset's captions, in order of appearance."""
-    from .dataset import list_items, read_caption
-
-    captions = [p.caption_path for p in list_items(dataset_dir)] if dataset_dir.is_dir() else []
-    return {tag: None for path in captions if path.is_file() for tag in read_caption(path).tags}
 
 
 def _plain(value: Any) -> Any:

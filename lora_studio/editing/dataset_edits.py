@@ -16,7 +16,7 @@ from .edits import EditOptions, Tags, TraitCount, count_matches, make_edit
 from .index import DatasetIndex, Picture, open_index, took
 from .journal import Journal, opened, read_bytes
 from .ops import Op, apply_op
-from .reports import ChangedSinceError, EditReport, OpsReport
+from .reports import ChangedSinceError, EditReport, OpsReport, TagsChangedError
 from .traits import normal_form
 
 PREVIEWED = 20
@@ -107,8 +107,9 @@ def _past(journal: Journal) -> dict[str, frozenset[str]]:
 def edit_pictures(dataset_dir: str | Path, ops: Sequence[Op]) -> OpsReport:
     """Carry out edits of single pictures, in order, on what their captions hold now, as one undoable step.
 
-    Edits of the same pictures within a second of each other become one step. Raises UserError for a picture that is not there,
-    an edit that means nothing, a full disk.
+    Edits of the same picture within a second of each other become one step. Setting all tags of a picture is refused, with
+    TagsChangedError, when they are not those `seen`; the other edits fit whatever is there. Raises UserError for a picture that is
+    not there, an edit that means nothing, a full disk.
     """
     folder = Path(dataset_dir)
     for op in ops:
@@ -117,6 +118,8 @@ def edit_pictures(dataset_dir: str | Path, ops: Sequence[Op]) -> OpsReport:
         index = open_index(folder)
         now = _fresh(index, [op.name for op in ops])
         tags = {picture.caption: picture.tags for picture in now.values()}
+        if outdated := {op.name: now[op.name].tags for op in ops if op.op == "set" and op.seen not in (None, now[op.name].tags)}:
+            raise TagsChangedError(outdated)
         elsewhere = [op.name for op in ops if op.seen is not None and op.seen != now[op.name].tags]
         for op in ops:
             caption = now[op.name].caption

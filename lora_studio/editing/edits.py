@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import UserError
+from .lint import without_implied
 from .search import Search
 from .tokens import count_tokens
 from .traits import GROUPS, OPTIONAL_GROUPS, Trait, classify, normal_form
@@ -19,14 +20,15 @@ Sort = Literal[False, "alphabetical", "frequency"]
 
 @dataclass(frozen=True)
 class EditOptions:
-    """One bulk edit, applied to every caption in this order: search, replace, remove, traits, add, dedupe, sort, add_front, trigger,
+    """One bulk edit, applied to every caption in this order: search, replace, remove, traits, implied, add, dedupe, sort, add_front, trigger,
     add_after, limits.
 
     dedupe: drop repeated tags, the first stays. remove_traits: None leaves traits alone, () takes every default group,
     names take those groups. include_states: take states (closed eyes, wet hair) of these groups too.
     trait_frequency: share of the pictures a trait must be on to be removed; 0 removes every trait.
     trigger: word put first in every caption. add: tags appended where missing (trait removal spares them). add_back: tags that trait removal
-    spares, and that are appended again to the captions that had them before an earlier edit. remove: tags removed everywhere.
+    spares, and that are appended again to the captions that had them before an earlier edit. keep: tags that trait removal spares.
+    remove: tags removed everywhere. implied: remove tags that another tag of the picture says already (`long hair` under `very long hair`).
     replace: (old, new) pairs; an empty new removes. sort: tags behind the trigger "alphabetical" or by "frequency".
     search: searches and replacements, one after the other. add_front, add_after: tags put in front or right behind the trigger,
     also where they are in the caption already. leader: the tag that counts as trigger for `add_after` and `sort` where the edit
@@ -41,6 +43,8 @@ class EditOptions:
     trigger: str = ""
     add: tuple[str, ...] = ()
     add_back: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    implied: bool = False
     remove: tuple[str, ...] = ()
     replace: tuple[tuple[str, str], ...] = ()
     sort: Sort = False
@@ -73,7 +77,7 @@ class EditOptions:
             wrong.append(f"sort {self.sort!r} is neither alphabetical nor frequency")
         if self.max_tags < 0 or self.max_tokens < 0:
             wrong.append("a limit is below 0")
-        for name in ("add", "add_back", "remove", "add_front", "add_after"):
+        for name in ("add", "add_back", "keep", "remove", "add_front", "add_after"):
             wrong += [f"{name}: {tag!r} is not one tag" for tag in getattr(self, name) if not _is_tag(tag)]
         wrong += [f"replace: {old!r} is not one tag" for old, _ in self.replace if not _is_tag(old)]
         wrong += [f"replace: {new!r} is not one tag" for _, new in self.replace if new.strip() and not _is_tag(new)]
@@ -95,6 +99,8 @@ class EditOptions:
             "trigger": self.trigger,
             "add": list(self.add),
             "add_back": list(self.add_back),
+            "keep": list(self.keep),
+            "implied": self.implied,
             "remove": list(self.remove),
             "replace": [list(pair) for pair in self.replace],
             "sort": self.sort,
@@ -113,7 +119,7 @@ class EditOptions:
         traits = data.get("remove_traits")
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         known["remove_traits"] = None if traits is None else tuple(traits)
-        for name in ("add", "add_back", "remove", "add_front", "add_after"):
+        for name in ("add", "add_back", "keep", "remove", "add_front", "add_after"):
             known[name] = tuple(data.get(name, ()))
         known["replace"] = tuple((str(old), str(new)) for old, new in data.get("replace", ()))
         known["search"] = tuple(s if isinstance(s, Search) else Search(**s) for s in data.get("search", ()))
@@ -222,7 +228,7 @@ def find_traits(captions: Sequence[Tags], options: EditOptions) -> tuple[TraitCo
     groups = options.groups()
     if not groups:
         return ()
-    protected = {normal_form(options.trigger)} | {normal_form(tag) for tag in (*options.add, *options.add_back)}
+    protected = {normal_form(options.trigger)} | {normal_form(tag) for tag in (*options.add, *options.add_back, *options.keep)}
     optional = any(name in OPTIONAL_GROUPS for name in groups)
     pictures: Counter[str] = Counter()
     spellings: dict[str, Counter[str]] = {}
@@ -271,6 +277,8 @@ def make_edit(captions: Sequence[Tags], options: EditOptions) -> tuple[Edit, tup
         result = start(tags)
         if unwanted:
             result = without(result, unwanted, protected)
+        if options.implied:
+            result = without_implied(result, protected)
         extra = (*(tag for tag in options.add_back if normal_form(tag) in past), *options.add)
         result = added(result, extra) if extra else result
         return deduped(result) if options.dedupe else result

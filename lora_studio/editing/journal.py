@@ -189,6 +189,11 @@ class Journal:
             return None
         return self._finish(self.pending["action"], self.pending["entry"], self.pending.get("merged", ""))
 
+    def first_names(self) -> list[str]:
+        """The captions that this program ever touched."""
+        folder = self.folder / "first"
+        return sorted(entry.name.removesuffix(".absent") for entry in os.scandir(folder)) if folder.is_dir() else []
+
     def first_states(self) -> dict[str, bytes | None]:
         """Each caption that this program ever touched as it was before; None where there was none."""
         folder = self.folder / "first"

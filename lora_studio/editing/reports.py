@@ -63,6 +63,14 @@ class ChangedSinceError(OutdatedError):
         self.report = report
 
 
+class TagsChangedError(OutdatedError):
+    """Somebody else changed tags that were to be set anew. tags: of the pictures concerned, as they are now."""
+
+    def __init__(self, tags: dict[str, Tags]) -> None:
+        super().__init__("The tags were changed elsewhere meanwhile.", "Nothing was overwritten: look at the tags as they are now, then edit again.")
+        self.tags = tags
+
+
 @dataclass(frozen=True)
 class OpsReport:
     """What edits of single pictures did. tags: of each picture named, as they are now; changed: pictures whose caption was written;
@@ -73,6 +81,10 @@ class OpsReport:
     elsewhere: tuple[str, ...] = ()
     entry: str = ""
     revision: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {**self.__dict__, "tags": {name: list(tags) for name, tags in self.tags.items()}}
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Search:
             raise UserError(f"{self.scope!r} is neither tag nor part nor caption.")
         if not self.find.strip():
             raise UserError("There is nothing to look for.", "Write the text to be replaced.")
-        pattern = self._compiled()
+        pattern = self.compiled()
         try:
             if self.regex:
                 _parser.parse_template(self._template(), pattern)
@@ -57,7 +57,8 @@ class Search:
     def _template(self) -> str:
         return re.sub(r"\$(\d)", r"\\g<\1>", self.new)
 
-    def _compiled(self) -> re.Pattern[str]:
+    def compiled(self) -> re.Pattern[str]:
+        """The pattern. Raises UserError for one that is none, or that could take forever."""
         flags = 0 if self.match_case else re.IGNORECASE
         if not self.regex:
             return re.compile(re.escape(self.find), flags)
@@ -76,7 +77,7 @@ class Search:
     def function(self) -> Callable[[Tags], tuple[Tags, int]]:
         """From tags to the tags after the replacement and the number of matches. Raises UserError when matching takes too long."""
         self.check()
-        pattern = self._compiled()
+        pattern = self.compiled()
         literal = self.new
         new: Any = self._template() if self.regex else lambda match: literal
         until = time.monotonic() + PATIENCE

@@ -66,7 +66,7 @@ class _Route(APIRoute):
             except ConflictError as error:
                 return JSON({"error": error.message, "hint": error.hint, "data": error.data}, 409)
             except UserError as error:
-                return JSON({"error": error.message, "hint": error.hint}, 422)
+                return JSON({"error": error.message, "hint": error.hint, "data": getattr(error, "data", None)}, 422)
             except RequestValidationError as error:
                 wrong = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
                 return JSON({"error": f"The request cannot be used: {wrong}.", "hint": ""}, 422)
