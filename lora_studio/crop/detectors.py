@@ -70,10 +70,10 @@ class Detector:
         rows = decode_yunet(dict(zip(self.outputs, found)), self.side) if self.kind == "yunet" else decode_yolo(found[0])
         across, down = size[0] / small.width, size[1] / small.height
         faces = []
-        for left, top, right, bottom, score in suppress_doubles(rows):
+        for left, top, right, bottom, score in suppress_doubles(rows).tolist():
             box = (max(0.0, left * across), max(0.0, top * down), min(float(size[0]), right * across), min(float(size[1]), bottom * down))
             if box[2] - box[0] >= 1 and box[3] - box[1] >= 1:
-                faces.append((round(box[0], 1), round(box[1], 1), round(box[2], 1), round(box[3], 1), round(float(score), 3)))
+                faces.append((round(box[0], 1), round(box[1], 1), round(box[2], 1), round(box[3], 1), round(score, 3)))
         return tuple(faces)
 
 

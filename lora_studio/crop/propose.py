@@ -115,18 +115,17 @@ def propose_more(
         if part not in drawn and face is not None and not main.left_out:
             around = _around_face(face, part, look, options, buckets)
             if around is not None and siblings.area(around) < siblings.ALIKE * siblings.area(entry.box):
-                one = _sibling(replace(entry, method="face"), part, around, options, buckets)
+                one = _sibling(entry, part, around, options, buckets, "face")
                 found += [] if one.left_out else [one]
     return found
 
 
-def _sibling(main: CropEntry, part: str, box: Box, options: CropOptions, buckets: Buckets) -> Proposal:
+def _sibling(main: CropEntry, part: str, box: Box, options: CropOptions, buckets: Buckets, method: str = "drawn") -> Proposal:
     region = (box[2] - box[0], box[3] - box[1])
     size = target_size(*region, options, buckets)
     left_out = "" if size else _too_small(region, options)
     size = size or target_size(*region, replace(options, upscale=True), buckets) or region
     fitted = fit_box(box, main.source_size, size[0] / size[1])
-    method = main.method if main.method == "face" else "drawn"
     return Proposal(CropEntry(main.source, main.source_size, fitted, size, method, part), left_out, "too_small" if left_out else "")
 
 
