@@ -13,6 +13,9 @@ from lora_studio.editing import traits as traits_module
 
 VOCABULARY = Path(__file__).parents[3] / "shared" / "data" / "wd14_v3_selected_tags.csv"
 
+# group, trait or state, tag: everything of the tagger's 8,106 general tags that is one, read through by a person group by group.
+REVIEWED = Path(__file__).parent / "reviewed_traits.tsv"
+
 TRAITS = {
     "hair_color": "black_hair light_brown_hair multicolored_hair two-tone_hair gradient_hair streaked_hair split-color_hair colored_inner_hair",
     "hair_length": "short_hair very_short_hair medium_hair long_hair absurdly_long_hair bald",
@@ -104,3 +107,21 @@ def test_the_whole_vocabulary() -> None:
     assert [tag for tag, label in labels.items() if label != "-" and tag.startswith(doing)] == []
     things = ("wear", "hairband", "ornament", "ribbon", "bow", "hat", "earrings", "piercing", "shadow", "print", "hood", "costume", "shirt", "dress")
     assert [tag for tag, label in labels.items() if label != "-" and tag.endswith(things)] == []
+
+
+def reviewed() -> dict[str, tuple[str, bool]]:
+    with REVIEWED.open(encoding="utf-8", newline="") as file:
+        return {row["tag"]: (row["group"], row["kind"] == "state") for row in csv.DictReader(file, delimiter="\t")}
+
+
+def test_every_reviewed_tag_is_in_its_group() -> None:
+    table = reviewed()
+    assert len(table) == 919 and {group for group, _ in table.values()} == set(GROUPS)
+    assert {tag: found for tag, expected in table.items() if (found := (t.group, t.is_state) if (t := classify(tag)) else None) != expected} == {}
+
+
+@pytest.mark.skipif(not VOCABULARY.exists(), reason="the tagger's vocabulary is not beside the repository")
+def test_nothing_but_the_reviewed_tags_is_a_trait() -> None:
+    with VOCABULARY.open(encoding="utf-8", newline="") as file:
+        names = [row["name"] for row in csv.DictReader(file) if row["category"] == "0"]
+    assert {name for name in names if classify(name)} == set(reviewed())
