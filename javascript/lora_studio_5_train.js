@@ -75,7 +75,7 @@
                 const name = input.value.trim();
                 if (!ok || !name) return;
                 const kept = Object.fromEntries(Object.entries(choice.settings).filter(([k]) => PERSONAL.includes(k)));
-                form = await Studio.api.put(p`training/presets/${name}`, {preset: base ? base.preset : choice.preset, settings: {...(base ? base.settings : {}), ...choice.settings}});
+                form = await Studio.api.put("training/presets", {name, preset: base ? base.preset : choice.preset, settings: {...(base ? base.settings : {}), ...choice.settings}});
                 choice = {...choice, preset: (form.presets.find((x) => x.own && x.name === name.normalize("NFC")) || {name: choice.preset}).name, settings: kept};
                 options.set(kept);
                 look();
@@ -122,9 +122,10 @@
                         fact(t("Pictures"), String(check.images), t("{n} an epoch with repeats", {n: check.images_with_repeats})),
                         fact(t("Steps"), check.steps.toLocaleString("en"), t("{n} an epoch × {epochs} epochs", {n: check.steps_per_epoch, epochs: check.epochs})),
                         fact(t("Time"), check.seconds === null ? "–" : Studio.duration(check.seconds), check.seconds === null ? t("Shown after a first run with this base and size.") : t("as fast as the last run like this")),
-                        check.vram_needed ? fact(t("Graphics memory"), t("about {n}", {n: Studio.bytes(check.vram_needed)}), memory(check)) : null,
+                        check.vram_needed && draft.vram.total ? fact(t("Graphics memory"), t("about {n}", {n: Studio.bytes(check.vram_needed)}), t("{n} free", {n: Studio.bytes(draft.vram.free)})) : null,
                         fact(t("Disk"), Studio.bytes(check.disk_needed), t("{n} free", {n: Studio.bytes(check.disk_free)}))) : null,
                     check && check.buckets.length > 1 ? h("details.ls-hint", {}, h("summary", {}, t("{n} buckets", {n: check.buckets.length})), check.buckets.map(([size, n]) => h("div", {}, size.replace("x", " × ") + ": " + n))) : null,
+                    check ? tight(check) : null,
                     check ? check.warnings.map((text) => h("div.ls-run-warning", {}, ts(text))) : null,
                     problems.map(([name, text]) => h("div.ls-problem", {}, name ? h("button.ls-link", {type: "button", onclick: () => options.focus(name)}, name === "base" ? t("Base model") : options.label(name)) : null, name ? ": " : "", ts(text))),
                     !choice.base ? h("div.ls-problem", {}, t("Choose a base model first.")) : null,
@@ -133,7 +134,14 @@
                     Studio.state.session.has_txt2img ? Studio.field(t("Take the WebUI's checkpoint out of graphics memory"), release) : null,
                     start);
             }
-            const memory = (check) => (check.vram_free ? t("{n} free", {n: Studio.bytes(check.vram_free)}) : "");
+            // The trainer measures by itself and splits batches; still it is good to know before.
+            function tight(check) {
+                const {free, total} = draft.vram;
+                if (!check.vram_needed || !total || check.vram_needed <= free) return null;
+                return h("div.ls-run-warning", {}, check.vram_needed > total
+                    ? t("That is more than this graphics card has: lower the resolution or the batch size, or turn on gradient checkpointing.")
+                    : t("That is more than is free now: close other programs that use the card, or take the WebUI's checkpoint out."));
+            }
 
             async function begin(release) {
                 starting = true;

@@ -4,7 +4,10 @@
     const Studio = window.LoraStudio, {h, t, ts, p} = Studio;
     Studio.runStates = {created: "not started", running: "running", finished: "finished", stopped: "stopped", failed: "failed", crashed: "crashed"};
     Studio.runBadge = (state) => h("span.ls-badge", {class: {finished: "ls-ok", failed: "ls-bad", crashed: "ls-bad", running: "ls-warn"}[state] || "", dataset: {state}}, t(Studio.runStates[state] || state));
-    const PHASES = {dataset: "Reading the pictures", model: "Loading the base model", latents: "Preparing the pictures", training: "Training"};
+    const PHASES = {
+        dataset: "Reading the pictures", model: "Loading the base model", latents: "Preparing the pictures", training: "Training", sampling: "Drawing samples",
+        validation: "Measuring the held-out pictures",
+    };
     const LIMIT = 2400; // points kept while the page watches; then the server thins them again
     const number = (n, digits = 4) => (n === null || n === undefined ? "–" : String(+Number(n).toPrecision(digits)));
 
@@ -43,8 +46,12 @@
             }
             for (const e of news) {
                 run.seq = e.seq;
-                if (e.type === "phase") { run.phase = {name: e.name, done: e.done, total: e.total}; if (e.name === "training") run.total_steps = e.total; }
-                else {
+                if (e.type === "phase") {
+                    run.phase = {name: e.name, done: e.done, total: e.total};
+                    if (e.name === "training") run.total_steps = e.total;
+                    if (e.name === "validation" && Number.isFinite(e.loss)) run.validation = [...run.validation.filter((x) => x[0] < e.step), [e.step, e.loss]];
+                } else {
+                    run.phase = {name: "training"};
                     Object.assign(run, {step: e.step, total_steps: e.total, epoch: e.epoch, epochs: e.epochs, loss: e.loss_average, steps_per_second: e.steps_per_second, seconds_left: e.eta, lr: e.lr, lr_text: e.lr_text, vram: e.vram || run.vram});
                     while (run.points.length && run.points[run.points.length - 1][0] >= e.step) run.points.pop();
                     run.points.push([e.step, e.loss, e.loss_average]);
@@ -89,13 +96,13 @@
         }
 
         function drawState() {
-            const live = run.state === "running", phase = run.phase || {}, training = phase.name === "training" || run.step > 0;
+            const live = run.state === "running", phase = run.phase || {}, training = phase.name === "training" || run.step > 0 || !live;
             const [done, total] = training ? [run.step, run.total_steps] : [phase.done || 0, phase.total || 0];
             bar.hidden = !live && !total;
             fill.classList.toggle("ls-unknown", live && !total);
             fill.style.width = total ? (100 * done / total).toFixed(1) + "%" : "";
             bar.setAttribute("aria-valuenow", total ? Math.round(100 * done / total) : 0);
-            const stage = !live ? "" : !phase.name ? t("Starting") : t(PHASES[training ? "training" : phase.name] || phase.name);
+            const stage = !live ? "" : !phase.name ? t("Starting") : t(PHASES[phase.name] || phase.name);
             line.textContent = [
                 stage,
                 training && run.epochs ? t("epoch {n} of {all}", {n: run.epoch, all: run.epochs}) : "",
@@ -122,6 +129,7 @@
                 {name: t("each step"), dim: true, color: "var(--ls-accent)", points: points.map((x) => [x[0], x[1]])},
                 {name: t("smoothed"), color: "var(--ls-accent)", points: points.map((x) => [x[0], x[2]])},
             ];
+            if (run.validation.length) series.push({name: t("held-out pictures"), color: "var(--ls-ok)", points: run.validation});
             const marks = (run.marks || []).map((m) => ({x: m.step, text: t("epoch {n}", {n: m.epoch})}));
             if (!chart) chart = Studio.chart(curve, {series, marks, xLabel: t("Step"), yLabel: t("Loss"), format: (y) => number(y, 3)});
             else chart.update(series, marks);

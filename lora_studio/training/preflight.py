@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -11,24 +10,33 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..dataset import bucket_sizes, read_caption, scan_folder
+from ..dataset import bucket_sizes
 from ..dataset.buckets import place
 from ..errors import UserError
 from ..files import validate_name
+from . import memory
 from .basefile import family_of
 from .config import TrainingConfig
 from .events import FILE, read_events
+from .pictures import caption_lengths, scan
+from .presets import SIZES
 
 MANY_STEPS = 10_000
-CHUNK_TOKENS = 75
 #: LoRA parameters per unit of rank, UNet and text encoders: counted on the published shapes
 PARAMETERS_PER_RANK = {"sd1": 1_182_000, "sd2": 1_300_000, "sdxl": 3_560_000}
 BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
+#: enlarged by more than this, a picture trains blur
+BLURRED = 1.25
+#: what is smaller is no published checkpoint
+TINY_BASE = 500_000_000
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """``problems`` stop the run, ``warnings`` do not. Sizes in bytes, times in seconds."""
+    """``problems`` stop the run, ``warnings`` do not. Sizes in bytes, times in seconds.
+
+    ``vram_needed`` is an estimate, 0 where there is none; ``enlarged``: pictures that are much smaller than what they are trained at.
+    """
 
     family: str
     images: int
@@ -40,9 +48,11 @@ class Preflight:
     epochs: int
     disk_needed: int
     disk_free: int
+    vram_needed: int
     seconds: float | None
     captions_missing: int
     long_captions: int
+    enlarged: int
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -63,15 +73,6 @@ def count_batches(pictures: Sequence[tuple[tuple[int, int], int]], batch_size: i
     return sum(math.ceil(n / batch_size) for n in per_bucket.values())
 
 
-def rough_tokens(caption: str) -> int:
-    """About how many CLIP tokens a caption has: one a word, comma or digit and one more for each 6 letters beyond the first 8.
-
-    An estimate, used only to warn; the trainer counts exactly.
-    """
-    words = re.findall(r"[^\W\d_]+|\d|[^\w\s]", caption)
-    return sum(1 + max(0, math.ceil((len(w) - 8) / 6)) for w in words)
-
-
 def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Preflight:
     """Check a configuration against the disk. ``earlier_runs``: run folders whose speed tells the time of this one."""
     problems: list[str] = []
@@ -83,19 +84,19 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
         problems.append(f"output_name: {error.message}")
 
     placed: list[tuple[tuple[int, int], int]] = []
-    regular = images = missing = long = 0
+    regular = images = missing = long = enlarged = 0
     sizes = bucket_sizes(config.resolution, config.bucket_min, config.bucket_max, config.bucket_step) if config.buckets else None
     for folder in config.folders:
         if not Path(folder.path).is_dir():
             problems.append(f"The folder {folder.path} does not exist.")
             continue
-        scan = scan_folder(Path(folder.path))
-        warnings += [f"{path.name} is left out: {reason}" for path, reason in scan.unreadable]
-        stems = Counter(item.path.stem for item in scan.items)
+        found = scan(Path(folder.path))
+        warnings += [f"{path.name} is left out: {reason}" for path, reason in found.unreadable]
+        stems = Counter(item.path.stem for item in found.items)
         shared = sorted(s for s, n in stems.items() if n > 1)
         if shared:
             problems.append(f"{folder.path}: pictures share one caption file: {', '.join(shared[:5])}. Rename them.")
-        for item in scan.items:
+        for item, tokens in zip(found.items, caption_lengths(found.items)):
             bucket = place(
                 item.width, item.height, sizes, config.resolution, no_upscale=config.bucket_no_upscale, step=config.bucket_step
             )
@@ -104,14 +105,18 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
             else:
                 images += 1
                 placed.append((bucket.size, folder.repeats))
-            caption = read_caption(item.caption_path).tags if item.caption_path.is_file() else ()
-            missing += not caption
-            long += rough_tokens(", ".join(caption)) > config.max_tokens
+                enlarged += bucket.resized[0] / item.width > BLURRED
+            missing += not tokens
+            long += tokens > config.max_tokens
     if not images:
         problems.append("There is no readable picture to train on.")
     if missing:
         what = f"they are trained with the trigger word {config.trigger} alone" if config.trigger else "there is no trigger word either"
         warnings.append(f"{missing} pictures have no caption: {what}.")
+    if enlarged:
+        warnings.append(f"{enlarged} of {images} pictures are much smaller than the resolution: they are enlarged, and blur is learned.")
+    if size_mistake := _size_mistake(config, family):
+        warnings.append(size_mistake)
     if long:
         warnings.append(f"About {long} captions are longer than {config.max_tokens} tokens; what is beyond is not learned.")
     if regular:
@@ -138,9 +143,11 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
         epochs=epochs,
         disk_needed=needed,
         disk_free=free,
+        vram_needed=0 if _tiny(config) else memory.needed(config, family, _lora_parameters(config, family)),
         seconds=steps / speed if speed else None,
         captions_missing=missing,
         long_captions=long,
+        enlarged=enlarged,
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
@@ -156,7 +163,7 @@ def _check_base(config: TrainingConfig, problems: list[str]) -> str:
 
 def _disk(config: TrainingConfig, family: str, epochs: int) -> tuple[int, int]:
     """Bytes needed for LoRA files and resumable state, and bytes free where they go."""
-    parameters = PARAMETERS_PER_RANK.get(family, PARAMETERS_PER_RANK["sdxl"]) * config.network_dim
+    parameters = _lora_parameters(config, family)
     if config.resolution[0] < 256:
         parameters //= 8  # only tiny models train this small
     files = math.ceil(epochs / config.save_every_epochs)
@@ -167,6 +174,25 @@ def _disk(config: TrainingConfig, family: str, epochs: int) -> tuple[int, int]:
     needed = parameters * BYTES[config.save_precision] * files * places + parameters * 4 * 3 * 3
     existing = next(p for p in (Path(config.output_dir).absolute(), *Path(config.output_dir).absolute().parents) if p.exists())
     return needed, shutil.disk_usage(existing).free
+
+
+def _lora_parameters(config: TrainingConfig, family: str) -> int:
+    return PARAMETERS_PER_RANK.get(family, PARAMETERS_PER_RANK["sdxl"]) * config.network_dim
+
+
+def _tiny(config: TrainingConfig) -> bool:
+    base = Path(config.base)
+    return base.is_file() and base.stat().st_size < TINY_BASE
+
+
+def _size_mistake(config: TrainingConfig, family: str) -> str:
+    """A warning where the resolution is far from what the base model was made for."""
+    own = SIZES.get(family, 0)
+    share = config.resolution[0] * config.resolution[1] / (own * own) if own else 1.0
+    if _tiny(config) or 0.5 <= share <= 2.5:
+        return ""
+    w, h = config.resolution
+    return f"This base model was made for pictures of {own}x{own}; {w}x{h} is far from that, and what is learned gets worse."
 
 
 def measured_speed(runs: Sequence[Path], config: TrainingConfig) -> float | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..dataset import ImageItem, list_items, read_caption
+from ..dataset import ImageItem, read_caption
 from ..errors import UserError
 from ..project import Project
 from . import presets
@@ -17,6 +17,7 @@ from .basefile import family_of
 from .bases import settings_for
 from .config import OPTIONS, TrainingConfig
 from .form import NOT_IN_FORM
+from .pictures import scan
 from .preflight import Preflight, preflight
 
 Problems = dict[str, list[str]]
@@ -53,7 +54,13 @@ class Start:
     lora_dir: Path | None = None
 
     def pictures(self) -> list[ImageItem]:
-        return list_items(self.project.dataset_dir) if self.project.dataset_dir.is_dir() else []
+        folders = [Path(f["path"]) for f in self.folders() if not f.get("is_reg")] or [self.project.dataset_dir]
+        return [item for folder in folders if folder.is_dir() for item in scan(folder).items]
+
+    def folders(self) -> list[dict[str, Any]]:
+        """Folders that an import chose for this project; empty: its dataset alone."""
+        found = self.project.settings.get("folders")
+        return [f for f in found if isinstance(f, dict) and "path" in f] if isinstance(found, list) else []
 
     def preset_name(self) -> str:
         """The preset that is really meant: a character on the demo model has one of its own."""
@@ -65,7 +72,8 @@ class Start:
         lora_dir = str((self.lora_dir / project.name).absolute()) if self.lora_dir else ""
         values: dict[str, Any] = {
             "base": str(self.base.absolute()),
-            "folders": [{"path": str(project.dataset_dir.absolute()), "repeats": presets.repeats_for(len(pictures), family, name)}],
+            "folders": self.folders()
+            or [{"path": str(project.dataset_dir.absolute()), "repeats": presets.repeats_for(len(pictures), family, name)}],
             "output_name": project.name,
             "output_dir": str(project.output_dir.absolute()),
             "lora_dir": lora_dir,
@@ -121,7 +129,7 @@ def draft(start: Start, settings: Mapping[str, Any], earlier_runs: Sequence[Path
     pictures = start.pictures()
     values = start.values(family or "sd1", pictures)
     shown = TrainingConfig.from_dict(values).to_dict()
-    form = {k: v for k, v in shown.items() if k not in NOT_IN_FORM} | {"repeats": values["folders"][0]["repeats"]}
+    form = {k: v for k, v in shown.items() if k not in NOT_IN_FORM} | {"repeats": values["folders"][0].get("repeats", 10)}
     if not pictures:
         problems[""].append(NO_PICTURES)
     check = None

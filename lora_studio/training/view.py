@@ -48,14 +48,14 @@ def detail(run: Run) -> dict[str, Any]:
     events = read_events(run.events_path)
     status = summarize(run.folder, events, run.alive(), (run.folder / PROCESS).is_file())
     steps = [e for e in events if e.type == "step"]
-    phase = next((e for e in reversed(events) if e.type == "phase"), None)
+    phase = next((e for e in reversed(events) if e.type in ("phase", "step")), None)
     began = next((e for e in reversed(events) if e.type == "started"), None)
     return {
         **status.to_dict(),
         "name": run.folder.name,
         "seq": events[-1].seq if events else 0,
         "epochs": next((int(e.data["epochs"]) for e in reversed(events) if e.data.get("epochs")), None),
-        "phase": {"name": status.phase, "done": phase.data.get("done"), "total": phase.data.get("total")} if phase else None,
+        "phase": _phase(phase) if phase else None,
         "lr": steps[-1].data.get("lr") if steps else None,
         "lr_text": steps[-1].data.get("lr_text") if steps else None,
         "vram": next((e.data["vram"] for e in reversed(steps) if e.data.get("vram")), None),
@@ -63,6 +63,7 @@ def detail(run: Run) -> dict[str, Any]:
         "precision": began.data.get("precision") if began else None,
         "ended": events[-1].time if events and status.state != "running" else None,
         "points": thinned(loss_points(events)),
+        "validation": validation_points(events),
         "marks": epoch_marks(events),
         "samples": samples(run.folder, events),
         "config": _config(run),
@@ -96,6 +97,23 @@ def loss_points(events: Iterable[RunEvent]) -> list[tuple[int, float, float]]:
             smooth = event.data.get("loss_average")
             found[step] = (step, loss, float(smooth) if isinstance(smooth, (int, float)) else loss)
     return [found[step] for step in sorted(found)]
+
+
+def validation_points(events: Iterable[RunEvent]) -> list[tuple[int, float]]:
+    """(step, loss) of the pictures that were held out, each time they were measured."""
+    found = {}
+    for event in events:
+        step, loss = event.data.get("step"), event.data.get("loss")
+        if event.type == "phase" and event.data.get("name") == "validation" and isinstance(step, int) and isinstance(loss, (int, float)):
+            found[step] = (step, float(loss))
+    return [found[step] for step in sorted(found)]
+
+
+def _phase(event: RunEvent) -> dict[str, Any]:
+    """What the trainer does now: a step is training, whatever was said before."""
+    if event.type == "step":
+        return {"name": "training", "done": event.data.get("step"), "total": event.data.get("total")}
+    return {"name": str(event.data.get("name", "")), "done": event.data.get("done"), "total": event.data.get("total")}
 
 
 def thinned(points: Sequence[tuple[int, float, float]], limit: int = POINTS) -> list[tuple[int, float, float]]:

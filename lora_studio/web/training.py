@@ -50,11 +50,11 @@ def routes(context: Context) -> APIRouter:
         """Every option in groups with its texts in English and Chinese, what it accepts and its default; the presets."""
         return JSON(await in_thread(studio.training_form))
 
-    @own.put("/training/presets/{name}")
-    async def save_preset(name: str, request: Request) -> Response:
-        """{preset, settings}: keeps changed options under a name, with the preset that they began from."""
+    @own.put("/training/presets")
+    async def save_preset(request: Request) -> Response:
+        """{name, preset, settings}: keeps changed options under a name, with the preset that they began from."""
         body = await read_body(request)
-        await in_thread(studio.save_preset, name, _settings(body), _text(body, "preset"))
+        await in_thread(studio.save_preset, _text(body, "name"), _settings(body), _text(body, "preset"))
         return JSON(await in_thread(studio.training_form))
 
     @own.delete("/training/presets/{name}")
@@ -67,7 +67,12 @@ def routes(context: Context) -> APIRouter:
     async def draft(project: str, request: Request) -> Response:
         """{base, preset, settings}: what the preset sets, mistakes by option, steps, time, disk and memory. Changes nothing."""
         body = await read_body(request)
-        return JSON(await in_thread(lambda: studio.draft_training(context.project(project), *_choice(context, body))))
+
+        def look() -> dict[str, Any]:
+            found = studio.draft_training(context.project(project), *_choice(context, body)).to_dict()
+            return {**found, "vram": context.host.vram().to_dict()}
+
+        return JSON(await in_thread(look))
 
     @own.post(ONE + "/training/start")
     async def start(project: str, request: Request) -> Response:

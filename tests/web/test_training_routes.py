@@ -139,7 +139,7 @@ def test_requests_that_make_no_sense_are_refused(client: Any, trainable: Project
 
 
 def test_presets_are_saved_loaded_and_removed(client: Any, trainable: Project, context: Any) -> None:
-    saved = client.put(f"{URL}/training/presets/{quote('我的 preset')}", json={"preset": "style", "settings": {"epochs": "4", "trigger": "x"}})
+    saved = client.put(f"{URL}/training/presets", json={"name": "我的 preset", "preset": "style", "settings": {"epochs": "4", "trigger": "x"}})
     assert saved.json()["presets"][-1] == {"name": "我的 preset", "own": True, "preset": "style", "settings": {"epochs": "4"}}
     values = client.post(f"{HANA}/training/draft", json={"base": "demo", "preset": "我的 preset"}).json()["values"]
     assert (values["epochs"], values["network_dim"], values["trigger"]) == (4, 32, "")
@@ -150,8 +150,7 @@ def test_presets_are_saved_loaded_and_removed(client: Any, trainable: Project, c
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_of_presets(client: Any, context: Any, tmp_path: Path, name: str) -> None:
     before = sorted(p for p in tmp_path.rglob("*") if p.suffix == ".json")
-    path = f"{URL}/training/presets/{coded(name)}"
-    answers = [client.put(path, json={"settings": {}}), client.delete(path)]
+    answers = [client.put(f"{URL}/training/presets", json={"name": name}), client.delete(f"{URL}/training/presets/{coded(name)}")]
     written = {p.parent.name for p in tmp_path.rglob("*") if p.suffix == ".json"} - {p.parent.name for p in before}
     assert written <= {"_presets"} and all(a.status_code in (200, 404, 405, 422) for a in answers)
 
