@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import traceback
@@ -12,7 +13,7 @@ from typing import Any
 from lora_studio.errors import UserError
 from lora_studio.files import read_json
 from lora_studio.training.config import TrainingConfig
-from lora_studio.training.events import EventWriter
+from lora_studio.training.events import FILE, TERMINAL, EventWriter, read_events
 
 
 def main(arguments: list[str]) -> int:
@@ -23,21 +24,46 @@ def main(arguments: list[str]) -> int:
     if not run_dir.is_dir():
         print(f"{run_dir} is not a folder", file=sys.stderr)
         return 2
-    events = EventWriter(run_dir)
+    first = os.environ.get("RANK", "0") == "0"
     previous = _stop_on_interrupt(run_dir)
     try:
         config = TrainingConfig.from_dict(read_json(run_dir / "config.json"))
+        if config.processes > 1 and "WORLD_SIZE" not in os.environ:
+            return _several(run_dir, config.processes)
         # late: a mistake in the configuration is reported without waiting for the ML libraries
         from lora_studio.trainer.loop import train
 
-        train(run_dir, config, events)
+        train(run_dir, config, EventWriter(run_dir))
     except BaseException as error:
         traceback.print_exc()
         message, hint = explain(error)
-        events.write("failed", message=message, hint=hint)
+        if first:
+            EventWriter(run_dir).write("failed", message=message, hint=hint)
         return 1
     finally:
         signal.signal(signal.SIGINT, previous)
+    return 0
+
+
+def _several(run_dir: Path, processes: int) -> int:
+    """Train with several processes on this machine: this one becomes their launcher, as `accelerate launch` would be."""
+    if sys.platform == "win32":
+        os.environ.setdefault("USE_LIBUV", "0")  # torch's Windows packages come without it
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
+    from lora_studio.trainer.team import launch_words
+
+    known = len(read_events(run_dir / FILE))
+    try:
+        torchrun(launch_words(run_dir, processes))
+    except ChildFailedError as error:
+        # the first process tells its own failures; another's ended it in the middle of a word
+        if not any(event.type in TERMINAL for event in read_events(run_dir / FILE)[known:]):
+            raise UserError(
+                f"One of the {processes} processes failed: {error}", "Its message is in console.log of the run; resume the run when that is solved."
+            ) from error
+        return 1
     return 0
 
 

@@ -102,15 +102,7 @@ class TrainingRun:
             return
         fresh = self.position.step == 0 and not self.position.rollbacks
         verdict = self._together(self._begin, fresh)
-        self.events.write(
-            "phase",
-            name="training",
-            done=self.position.step,
-            total=self.length.total,
-            epochs=self.length.epochs,
-            images=len(self.parts.dataset.examples),
-            held_out=len(self.parts.held_out.examples),
-        )
+        self._say_training()
         while verdict != STOP and self.position.epoch <= self.length.epochs:
             verdict = self._epoch(self.position.epoch)
             if verdict == ROLL_BACK:
@@ -120,6 +112,17 @@ class TrainingRun:
         else:
             best = {"best_epoch": self.position.best_epoch, "best_loss": self.position.best_loss} if self.position.best_epoch else {}
             self.events.write("finished", step=self.position.step, epoch=self.length.epochs, **best)
+
+    def _say_training(self) -> None:
+        self.events.write(
+            "phase",
+            name="training",
+            done=self.position.step,
+            total=self.length.total,
+            epochs=self.length.epochs,
+            images=len(self.parts.dataset.examples),
+            held_out=len(self.parts.held_out.examples),
+        )
 
     def _begin(self, fresh: bool) -> None:
         if self._stop_asked():
@@ -306,8 +309,10 @@ class TrainingRun:
 
     def _close_epoch(self) -> None:
         self._save_state()
-        if self._stop_asked() and self.position.epoch <= self.length.epochs:
-            raise StopAskedError
+        if self.position.epoch <= self.length.epochs:
+            if self._stop_asked():
+                raise StopAskedError
+            self._say_training()
 
     def _validate(self, epoch: int) -> None:
         parts, config = self.parts, self.config
