@@ -83,9 +83,14 @@ def _new(args: argparse.Namespace, studio: Studio) -> Any:
     return report
 
 
+CROP_FLAGS = (
+    "size", "base", "focal", "upscale", "format", "quality", "pad", "parts", "flip", "split", "split_overlap", "rename", "rename_start",
+)  # fmt: skip
+
+
 def _crop(args: argparse.Namespace, studio: Studio) -> Any:
     project, progress = studio.open(args.project), _progress(args, "crop")
-    options = None if args.stored else _crop_options(args)
+    options = None if args.stored else _crop_options(args, studio)
     if args.plan_only:
         plan = studio.crop_plan(project, options, progress)
         _say(args, f"{len(plan.entries)} pictures would be cropped.")
@@ -98,18 +103,23 @@ def _crop(args: argparse.Namespace, studio: Studio) -> Any:
     return report
 
 
-def _crop_options(args: argparse.Namespace) -> Any:
+def _crop_options(args: argparse.Namespace, studio: Studio) -> Any:
+    """What was given; the rest as the plan file has it, where there is one."""
     from .crop import CropOptions
 
-    return CropOptions(
-        size=args.size,
-        base=args.base,
-        focal=args.focal,
-        plan_file=args.plan,
-        upscale=args.upscale,
-        format=args.format,
-        quality=args.quality,
-    )
+    given = {name: value for name in CROP_FLAGS if (value := getattr(args, name)) is not None}
+    if "parts" in given:
+        given["parts"] = _list(given["parts"])
+    base = studio.read_crop_plan(args.plan).options.to_dict() if args.plan else {}
+    return CropOptions.from_dict({**base, **given, "plan_file": args.plan})
+
+
+def _export(args: argparse.Namespace, studio: Studio) -> Any:
+    project = studio.open(args.project)
+    out = Path(args.out or f"{project.name}-{args.what}.zip")
+    studio.export(project, args.what, out)
+    _say(args, f"{out} holds the pictures and captions.")
+    return {"file": str(out)}
 
 
 def _tag(args: argparse.Namespace, studio: Studio) -> Any:
@@ -307,6 +317,37 @@ def _runs(args: argparse.Namespace, studio: Studio) -> Any:
     return status
 
 
+def _config(args: argparse.Namespace, studio: Studio) -> Any:
+    if args.action == "export":
+        return _config_export(args, studio)
+    if not args.project:
+        raise UserError("config import needs --project.", "For example: config import config.toml dataset.toml --project my_character")
+    taken = studio.import_settings(studio.open(args.project), [Path(f) for f in args.what], args.name, args.base)
+    _say(args, f"The settings are the preset {taken.preset}, which the project now uses.")
+    for title, rows in (
+        ("Not known to kohya's trainer", [(k, "") for k in taken.unknown]),
+        ("Not done here", taken.unsupported),
+        ("Makes no difference to the LoRA", taken.unneeded),
+        ("Note", [(n, "") for n in taken.notes]),
+    ):
+        for key, reason in rows:
+            _say(args, f"{title}: {key}" + (f"  ({reason})" if reason else ""))
+    return taken
+
+
+def _config_export(args: argparse.Namespace, studio: Studio) -> Any:
+    if len(args.what) != 1 or args.out is None:
+        raise UserError("config export needs a project or a run, and --out.", "For example: config export my_character --out kohya")
+    where = Path(args.what[0])
+    run = (where / "config.json").is_file()
+    config = studio.run(where).config() if run else studio.last_choice(studio.open(where))
+    lost = studio.export_settings(config, args.out)
+    for option, reason in lost:
+        _say(args, f"Not done by kohya's trainer: {option}  ({reason})")
+    _say(args, f"Written to {args.out}. Start kohya's trainer with --config_file {args.out / 'config.toml'}")
+    return {"folder": str(args.out), "lost": [list(row) for row in lost]}
+
+
 def _inspect(args: argparse.Namespace, studio: Studio) -> Any:
     found = studio.inspect(args.file, args.base)
     parts = ", ".join(f"{n} {part}" for part, n in found.modules.items())
@@ -469,20 +510,32 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = add("new", _new, "make a project from pictures")
     sub.add_argument("name")
-    sub.add_argument("--images", nargs="+", required=True, metavar="DIR", help="files or folders")
+    sub.add_argument("--images", nargs="+", required=True, metavar="DIR", help="files, folders or ZIPs")
 
     sub = add("crop", _crop, "cut the pictures to training size")
     sub.add_argument("project")
-    sub.add_argument("--size", default="512", help="512, 768, WxH or bucket")
-    sub.add_argument("--base", type=int, default=512, help="with bucket: area is base x base")
-    sub.add_argument("--focal", choices=("smart", "center", "centre"), default="smart")
-    sub.add_argument("--plan", metavar="FILE", help="take the boxes of this plan file")
+    sub.add_argument("--size", help="512 (default), 768, WxH or bucket")
+    sub.add_argument("--base", type=int, help="with bucket: area is base x base")
+    sub.add_argument("--focal", choices=("smart", "center", "centre", "face"), help="face: by a detector in models/lora_studio/detectors")
+    sub.add_argument("--plan", metavar="FILE", help="take the boxes of this plan file, and the settings that are not given here")
     sub.add_argument("--stored", action="store_true", help="with the settings chosen in the tab, whatever else is given")
     sub.add_argument("--plan-only", action="store_true", help="print what would be done; no picture is written")
     sub.add_argument("--force", action="store_true", help="write pictures anew that are there already as planned")
-    sub.add_argument("--upscale", action="store_true", help="enlarge pictures that are too small")
-    sub.add_argument("--format", default="png", choices=("png", "jpg", "webp"))
-    sub.add_argument("--quality", type=int, default=95)
+    sub.add_argument("--upscale", action="store_true", default=None, help="enlarge pictures that are too small")
+    sub.add_argument("--format", choices=("png", "jpg", "webp", "avif"))
+    sub.add_argument("--quality", type=int)
+    sub.add_argument("--pad", metavar="edge|#rrggbb", help="keep whole pictures and fill what is missing of the size")
+    sub.add_argument("--parts", metavar="face,upper", help="more crops around the face that a detector finds")
+    sub.add_argument("--flip", action="store_true", default=None, help="a mirrored copy of every crop")
+    sub.add_argument("--split", type=float, metavar="SHARE", help="pictures of which one box would hold no more than this share become several")
+    sub.add_argument("--split-overlap", type=float, metavar="SHARE")
+    sub.add_argument("--rename", metavar="PATTERN", help="names with {name}, {n}, {n:3}, {w} and {h} in them")
+    sub.add_argument("--rename-start", type=int)
+
+    sub = add("export", _export, "pack the pictures and captions into a ZIP")
+    sub.add_argument("project")
+    sub.add_argument("--out", metavar="FILE", help="default: NAME-dataset.zip here")
+    sub.add_argument("--what", choices=("dataset", "raw"), default="dataset")
 
     sub = add("tag", _tag, "write captions with a WD14 tagger")
     sub.add_argument("project")
@@ -531,6 +584,14 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add("runs", _runs, "runs PROJECT; runs show|stop|resume PROJECT_OR_RUN [NAME]")
     sub.add_argument("words", nargs="*", metavar="WORD")
     sub.add_argument("--detach", action="store_true", help="resume without waiting")
+
+    sub = add("config", _config, "settings from and for kohya's trainer: config import FILE.. --project P; config export PROJECT_OR_RUN --out DIR")
+    sub.add_argument("action", choices=("import", "export"))
+    sub.add_argument("what", nargs="+", help="import: config.toml, dataset.toml, the GUI's .json; export: a project or a run's folder")
+    sub.add_argument("--project", help="import: whose training is set")
+    sub.add_argument("--name", default="", help="import: name of the preset (default: the LoRA's)")
+    sub.add_argument("--base", type=Path, help="import: the checkpoint on this machine, where the file names another")
+    sub.add_argument("--out", type=Path, metavar="DIR", help="export: the folder")
 
     sub = add("inspect", _inspect, "what a LoRA file holds")
     sub.add_argument("file", type=Path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .tagging import TagOptions, TagReport
     from .training.config import TrainingConfig
     from .training.inspect import Inspection
+    from .training.kohya_use import Taken
     from .training.preflight import Preflight
     from .training.prepare import Draft, Start
     from .training.runs import Run, RunStatus
@@ -96,6 +97,20 @@ class Studio:
 
         return thumbnail(picture, size, project.studio_dir / "thumbnails")
 
+    def pack(self, project: Project, where: str) -> Iterator[bytes]:
+        """The pictures and captions of ``raw`` or ``dataset`` as a ZIP, piece by piece."""
+        from .dataset.archive import pack
+
+        return pack(_pictures_dir(project, where))
+
+    def export(self, project: Project, where: str, out: Path) -> None:
+        """The same as a file."""
+        from .files import atomic_path
+
+        pieces = self.pack(project, where)
+        with atomic_path(out) as temporary, temporary.open("xb") as file:
+            file.writelines(pieces)
+
     # -- crop, tag, edit -----------------------------------------------------
 
     def crop(self, project: Project, options: CropOptions | None = None, progress: Progress = silent, force: bool = False) -> dict[str, Any]:
@@ -136,6 +151,24 @@ class Studio:
         from .crop import view
 
         return view.show(project, only, None, self.face_detector())
+
+    def read_crop_plan(self, file: str | Path) -> CropPlan:
+        """A plan file of somebody's. Raises UserError when it is none."""
+        from .crop import read_plan
+
+        return read_plan(file)
+
+    def crop_plan_file(self, project: Project) -> dict[str, Any]:
+        """The boxes as they are now, for somebody else to take. Raises UserError while the best places are still being looked for."""
+        from .crop import exchange
+
+        return exchange.give(project, self.face_detector())
+
+    def take_crop_plan(self, project: Project, data: Any, revision: int | None = None) -> dict[str, Any]:
+        """Take the settings and boxes of a plan file, as one step of undo; it may name pictures that are not here."""
+        from .crop import exchange, view
+
+        return view.show(project, None, exchange.take(project, data, revision), self.face_detector())
 
     def change_crops(self, project: Project, changes: Sequence[Any], revision: int | None = None) -> dict[str, Any]:
         """Change boxes by hand, as one step of undo: [{source, and one of box, focal, method, excluded}].
@@ -316,6 +349,30 @@ class Studio:
         from .training import bases
 
         return {"file": bases.download(bases.find(name), folder, progress).name}
+
+    def import_settings(self, project: Project, files: Sequence[Path], name: str = "", base: Path | None = None) -> Taken:
+        """Take over settings of kohya's trainer or its GUI: kept as a preset (``name``) that becomes the project's choice."""
+        from .training import kohya_toml, kohya_use
+
+        return kohya_use.use(kohya_toml.read(files), project, self.presets_dir, name, base)
+
+    def export_settings(self, config: TrainingConfig, folder: Path) -> tuple[tuple[str, str], ...]:
+        """Write files for kohya's trainer; returns (option, reason) of what it will not do."""
+        from .files import atomic_write_text
+        from .training import kohya_export
+        from .training.basefile import known_family
+
+        made = kohya_export.export(config, folder.absolute().as_posix(), known_family(Path(config.base)))
+        for file, text in made.files.items():
+            atomic_write_text(folder / file, text)
+        return made.lost
+
+    def last_choice(self, project: Project) -> TrainingConfig:
+        """The configuration that the project's training step stands at. Raises UserError before a base was chosen."""
+        chosen = project.settings.get("train")
+        if not isinstance(chosen, dict) or not chosen.get("base"):
+            raise UserError("No base is chosen for this project yet.", "Choose one in the Train step, or give a run: runs PROJECT lists them.")
+        return self.configure(project, chosen["base"], chosen.get("preset") or "character", chosen.get("settings") or {})
 
     def preflight(self, project: Project, config: TrainingConfig) -> Preflight:
         """What the run will be, and what is wrong with it."""

@@ -6,7 +6,7 @@ import filecmp
 import os
 import shutil
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,12 +94,19 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def import_images(sources: Iterable[str | Path], project: Project, progress: Progress = silent) -> ImportReport:
-    """Copy pictures (and the .txt caption beside each) from files and folders, recursively, into the project's raw/.
+    """Copy pictures (and the .txt caption beside each) from files, folders (recursively) and ZIPs into the project's raw/.
 
     Every picture is decoded once; those that fail are listed, not fatal. Same stems are
     told apart by `_2`, `_3`, ...; a picture that raw/ has already under its name is skipped.
     Raises UserError when a source is missing, nothing in them is a readable picture, or the disk is full.
     """
+    from .archive import with_archives_unpacked
+
+    with with_archives_unpacked(sources) as folders:
+        return _import(folders, project, progress)
+
+
+def _import(sources: Sequence[Path], project: Project, progress: Progress) -> ImportReport:
     pictures, skipped = _find(sources)
     raw = project.raw_dir
     inside = raw.resolve()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
 
 from ..crop import CropOptions
 from ..errors import OutdatedError, UserError
 from ..jobs import Job, run_command
 from ..progress import Progress
 from ..project import Project
-from .app import JSON, ConflictError, router
+from .app import JSON, NO_STORE, ConflictError, router
 from .body import build, read_body
 from .context import Context
 from .gate import in_thread
@@ -56,12 +58,36 @@ def routes(context: Context) -> APIRouter:
 
     @own.put(ONE + "/boxes")
     async def boxes(project: str, request: Request) -> Response:
-        """{revision, changes: [{source, and one of box, focal, method, excluded}]}: one step of undo. Answers with these pictures."""
+        """{revision, changes: [{source, and one of box, focal, method, excluded, add, part with box or remove}]}: one step of undo.
+
+        Answers with these pictures.
+        """
         body = await read_body(request)
         revision, changes = _revision(body), body.get("changes")
         if not isinstance(changes, list):
             raise UserError("The request cannot be used: changes should be a list.")
         return JSON(await in_thread(change, project, lambda opened: studio.change_crops(opened, changes, revision)))
+
+    @own.get(ONE + "/plan-file")
+    async def give_plan(project: str) -> Response:
+        """The plan as a file: settings and boxes, for another person or another copy of the pictures."""
+        opened = await in_thread(context.project, project)
+        plan = await in_thread(studio.crop_plan_file, opened)
+        return JSON(plan, headers=_download(f"{opened.name}-crop-plan.json"))
+
+    @own.put(ONE + "/plan-file")
+    async def take_plan(project: str, request: Request) -> Response:
+        """{revision, plan}: take the settings and boxes of a plan file. Answers like GET."""
+        body = await read_body(request)
+        revision = _revision(body)
+        return JSON(await in_thread(change, project, lambda opened: studio.take_crop_plan(opened, body.get("plan"), revision)))
+
+    @own.get("/projects/{project}/archive/{where}")
+    async def archive(project: str, where: str) -> Response:
+        """The pictures and captions of raw or dataset as a ZIP."""
+        opened = await in_thread(context.project, project)
+        pieces = await in_thread(studio.pack, opened, where)
+        return StreamingResponse(pieces, media_type="application/zip", headers={**NO_STORE, **_download(f"{opened.name}-{where}.zip")})
 
     @own.post(ONE + "/undo")
     async def undo(project: str, request: Request) -> Response:
@@ -79,7 +105,8 @@ def routes(context: Context) -> APIRouter:
         """Run the crop command in a process of its own, with the stored draft; its result is told in numbers."""
         opened = context.project(project)
         identity, environment = context.identity(opened), studio.environment
-        command = environment.command("crop", str(opened.folder.resolve()), "--stored", *flags, "--json", "--progress", "json")
+        folders = ["--projects", str(studio.projects_dir), *(["--lora-dir", str(studio.lora_dir)] if studio.lora_dir is not None else [])]
+        command = environment.command("crop", str(opened.folder.resolve()), "--stored", *flags, *folders, "--json", "--progress", "json")
 
         def work(progress: Progress) -> dict[str, Any]:
             try:
@@ -106,6 +133,10 @@ def routes(context: Context) -> APIRouter:
         return JSON(await in_thread(start, "crop", project, *(["--force"] if force else [])))
 
     return own
+
+
+def _download(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
 
 
 def _revision(body: dict[str, Any]) -> int | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
+import zipfile
 from typing import Any
 from urllib.parse import quote
 
@@ -124,6 +126,36 @@ def test_nothing_changes_without_our_header(client: Any, pictures: Project) -> N
     for method, path in (("put", "/options"), ("put", "/boxes"), ("post", "/undo"), ("post", "/plan"), ("post", "/apply")):
         assert client.request(method, URL + path, json={}, headers={"X-Lora-Studio": ""}).status_code == 403
     assert client.get(URL).json() == before and not list(pictures.dataset_dir.glob("*.png"))
+
+
+def test_a_plan_file_goes_from_one_project_to_another(client: Any, context: Any, pictures: Project) -> None:
+    client.put(f"{URL}/options", json={"size": "100", "focal": "center"})
+    client.put(f"{URL}/boxes", json={"changes": [{"source": "a.png", "box": [10, 20, 110, 120]}, {"source": "b.jpg", "excluded": True}]})
+    answer = client.get(f"{URL}/plan-file")
+    assert "attachment" in answer.headers["content-disposition"] and "hana-crop-plan.json" in answer.headers["content-disposition"]
+    other = Project.create(context.studio.projects_dir, "other")
+    for path in pictures.raw_dir.glob("*.*"):
+        (other.raw_dir / path.name).write_bytes(path.read_bytes())
+    there = f"{API}/projects/other/crop"
+    taken = client.put(f"{there}/plan-file", json={"revision": 0, "plan": answer.json()})
+    found = rows(taken)
+    assert found["a.png"]["box"] == [10, 20, 110, 120] and found["b.jpg"]["left_out"] == "excluded" and taken.json()["options"]["size"] == "100"
+    back = client.post(f"{there}/undo", json={}).json()
+    assert back["options"]["size"] == "512" and not any(one["by_hand"] for one in back["entries"])
+    for wrong in (None, [], {"entries": 1}, {"entries": [{"source": "x.png", "source_size": [9, 9], "box": [0, 0, 9, 9], "size": [9, 9]}]}):
+        assert client.put(f"{there}/plan-file", json={"plan": wrong}).status_code == 422
+    client.put(f"{URL}/options", json={"focal": "smart"})
+    assert client.get(f"{URL}/plan-file").status_code == 422  # the best places are not known yet
+
+
+def test_the_dataset_as_a_zip(client: Any, pictures: Project) -> None:
+    assert client.get(f"{API}/projects/hana/archive/dataset").status_code == 422
+    assert client.get(f"{API}/projects/hana/archive/runs").status_code == 422
+    (pictures.dataset_dir / "花.png").write_bytes((pictures.raw_dir / "a.png").read_bytes())
+    (pictures.dataset_dir / "花.txt").write_text("1girl", encoding="utf-8")
+    answer = client.get(f"{API}/projects/hana/archive/dataset")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == ["花.png", "花.txt"] and archive.read("花.txt") == b"1girl"
 
 
 @pytest.mark.slow

@@ -1,0 +1,131 @@
+"""ZIPs of pictures: out, in again, and those that want to write elsewhere."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lora_studio.dataset import import_images
+from lora_studio.dataset.archive import pack, unpack
+from lora_studio.errors import UserError
+from lora_studio.project import Project
+
+
+def picture(colour: str = "red") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def below(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_out_and_in_again(tmp_path: Path) -> None:
+    one, other = Project.create(tmp_path, "one"), Project.create(tmp_path, "other")
+    (one.dataset_dir / "a.png").write_bytes(picture())
+    (one.dataset_dir / "a.txt").write_text("1girl", encoding="utf-8")
+    (one.dataset_dir / "少女.png").write_bytes(picture("blue"))
+    (one.dataset_dir / "notes.md").write_text("mine", encoding="utf-8")
+    file = tmp_path / "out.zip"
+    file.write_bytes(b"".join(pack(one.dataset_dir)))
+    with zipfile.ZipFile(file) as archive:
+        assert archive.testzip() is None and archive.namelist() == ["a.png", "a.txt", "少女.png"]
+    report = import_images([file], other)
+    assert [p.name for p in report.added] == ["a.png", "少女.png"] and report.captions == 1
+    assert (other.raw_dir / "少女.png").read_bytes() == picture("blue")
+    with pytest.raises(UserError, match="no pictures"):
+        pack(tmp_path / "nothing here")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.png",
+        "../../../../evil.png",
+        "/evil.png",
+        "C:\\evil.png",
+        "..\\..\\evil.png",
+        "a/../../evil.png",
+        "\\\\server\\share\\evil.png",
+        "./../evil.png",
+        "con/evil.png",
+    ],
+)
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    source, into = write_zip(tmp_path / "evil.zip", {name: picture(), "good.png": picture()}), tmp_path / "a" / "b"
+    into.mkdir(parents=True)
+    before = below(tmp_path)
+    assert unpack(source, into) == 2
+    new = set(below(tmp_path)) - set(before)
+    assert len(new) == 2 and all(found.startswith("a/b/") for found in new)
+
+
+def test_only_pictures_and_captions_come_out(tmp_path: Path) -> None:
+    files = {
+        "x.exe": b"MZ", "run.py": b"1", "a.png": picture(), "a.TXT": b"1girl", "__MACOSX/._a.png": b"", ".hidden/b.png": picture(),
+        "deep/c.webp": b"x", "dir/": b"",
+    }  # fmt: skip
+    into = tmp_path / "in"
+    into.mkdir()
+    assert unpack(write_zip(tmp_path / "x.zip", files), into) == 3
+    assert below(into) == ["a.png", "a.txt", "deep/c.webp"]
+
+
+def test_a_link_is_a_file(tmp_path: Path) -> None:
+    info = zipfile.ZipInfo("link.png")
+    info.create_system, info.external_attr = 3, 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    into = tmp_path / "in"
+    into.mkdir()
+    unpack(tmp_path / "x.zip", into)
+    assert not (into / "link.png").is_symlink() and (into / "link.png").read_bytes() == b"/etc/passwd"
+
+
+def test_names_of_old_programs(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "x.zip", {"X" * len("少女".encode()) + ".png": picture()})
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"X" * 6, "少女".encode()))  # as UTF-8, without saying so
+    into = tmp_path / "in"
+    into.mkdir()
+    unpack(path, into)
+    assert below(into) == ["少女.png"]
+
+
+def test_what_is_no_zip_needs_a_password_or_is_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 nothing")
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        unpack(tmp_path / "x.zip", tmp_path)
+    locked = write_zip(tmp_path / "locked.zip", {"a.png": picture()})
+    data = bytearray(locked.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = data.index(signature) + offset
+        data[at : at + 2] = struct.pack("<H", 1)
+    locked.write_bytes(data)
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        unpack(locked, tmp_path)
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(3 * 2**20))
+    monkeypatch.setattr("lora_studio.dataset.archive.shutil.disk_usage", lambda path: type("Usage", (), {"free": 2**30 + 2**20}))
+    with pytest.raises(UserError, match="room"):
+        unpack(bomb, tmp_path)
+
+
+def test_a_zip_without_pictures(tmp_path: Path) -> None:
+    project = Project.create(tmp_path, "one")
+    with pytest.raises(UserError, match=r"no pictures in x\.zip"):
+        import_images([write_zip(tmp_path / "x.zip", {"a.exe": b"1"})], project)
