@@ -93,3 +93,11 @@ def family_of(path: Path) -> str:
         width = json.loads(unet.read_text(encoding="utf-8")).get("cross_attention_dim")
         return "sd2" if width == 1024 else "sd1"
     return family_of_names(set(read_header(path).tensors), path.name)
+
+
+def known_family(path: Path) -> str:
+    """Family of a checkpoint, "" where that cannot be told."""
+    try:
+        return family_of(path)
+    except UserError:
+        return ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from .config import OPTIONS, DatasetFolder, TrainingConfig
 from .kohya_report import bare
-from .kohya_table import ARGUMENTS, ARGUMENTS_HERE, DECAY, IN_DATASET, NETWORK_ARGS, OPTIMIZER_NAMES
+from .kohya_table import ARGUMENT_NAMES, ARGUMENTS, ARGUMENTS_HERE, DECAY, IN_DATASET, NETWORK_ARGS, OPTIMIZER_NAMES
 from .kohya_toml import INSTEAD, OWN, take
 
 CONFIG, DATASET, PROMPTS = "config.toml", "dataset.toml", "sample_prompts.txt"
@@ -54,7 +54,7 @@ def export(config: TrainingConfig, folder: str = "", family: str = "") -> Export
     own = {o: values[o] for o in ONLY_HERE if getattr(config, o) != defaults[o]}
     raw = take({**_joined(sections), OWN: own}, dataset, prompts).values
     there = TrainingConfig.from_dict(raw).to_dict()
-    instead = {o: {"there": bare(raw.get(o, defaults[o])), "here": bare(values[o])} for o in OPTIONS if there[o] != values[o]}
+    instead = {o: bare({"there": raw.get(o), "here": values[o]}) for o in OPTIONS if there[o] != values[o]}
     sections["lora_studio"] = {k: v for k, v in ((OWN, bare(own)), (INSTEAD, instead)) if v}
     files = {CONFIG: _text(sections, _command(family)), DATASET: _text(dataset, "")}
     if prompts:
@@ -137,7 +137,8 @@ def _optimizer_args(config: TrainingConfig) -> list[str]:
         arguments["weight_decay"] = repr(config.weight_decay)
     if config.betas != PLAIN_BETAS:
         arguments["betas"] = ",".join(map(repr, config.betas))
-    return [f"{k}={v}" for k, v in arguments.items()]
+    theirs = {ours: name for name, ours in ARGUMENT_NAMES.get(config.optimizer, {}).items()}
+    return [f"{theirs.get(k, k)}={v}" for k, v in arguments.items()]
 
 
 def _dataset(config: TrainingConfig) -> dict[str, Any]:

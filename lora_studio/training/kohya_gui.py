@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 RENAMED = {
     "epoch": "max_train_epochs", "max_resolution": "resolution", "optimizer": "optimizer_type", "lora_network_weights": "network_weights",
     "sdxl_cache_text_encoder_outputs": "cache_text_encoder_outputs", "sdxl_no_half_vae": "no_half_vae",
-    "noise_offset_random_strength": "noise_offset_random_strength",
 }  # fmt: skip
 IN_NETWORK_ARGS = ("down_lr_weight", "mid_lr_weight", "up_lr_weight", "rank_dropout", "module_dropout", "block_dims", "block_alphas",
                    "conv_block_dims", "conv_block_alphas", "block_lr_zero_threshold")  # fmt: skip
@@ -20,7 +20,13 @@ OF_THE_WINDOW = frozenset(
     "LoRA_type LyCORIS_preset conv_dim conv_alpha lr_warmup max_resolution optimizer epoch unit train_on_input decompose_both constrain rescaled "
     "factor use_cp use_tucker use_scalar train_norm bypass_mode dora_wd rank_dropout_scale full_matrix noise_offset_type additional_parameters "
     "sdxl gpu_ids multi_gpu num_machines num_processes main_process_port dynamo_mode dynamo_use_dynamic dynamo_use_fullgraph "
-    "extra_accelerate_launch_args model_list conv_alphas conv_dims use_wandb flux1_checkbox sd3_checkbox".split()
+    "extra_accelerate_launch_args model_list conv_alphas conv_dims use_wandb flux1_checkbox sd3_checkbox save_as_bool "
+    "sdxl_checkbox learning_rate_te learning_rate_te1 learning_rate_te2 blockwise_fused_optimizers fused_optimizer_groups mem_eff_save".split()
+)
+#: fields of other model families, which the GUI writes always and uses only for them
+OTHER_FAMILIES = re.compile(
+    r"(flux|sd3|t5xxl|clip_[lg]|save_(clip|t5xxl)|single_blocks|double_blocks|apply_t5|train_blocks|split_(mode|qkv)|discrete_flow|guidance_scale|"
+    r"logit_(mean|std)|mode_scale|model_prediction|timestep_sampling|weighting_scheme|train_(t5|norm|double|single)|loraplus|(img|txt|single)_)"
 )
 
 
@@ -32,6 +38,8 @@ def is_gui(values: Mapping[str, Any]) -> bool:
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """The GUI's values as arguments of the trainer. Empty fields are left out; numbers may be texts."""
     said = {k: v for k, v in values.items() if v not in ("", None) and str(v).lower() not in NEVER_SAID}
+    if not (said.get("flux1_checkbox") or said.get("sd3_checkbox") or str(said.get("LoRA_type")).lower().startswith(("flux", "sd3"))):
+        said = {k: v for k, v in said.items() if not OTHER_FAMILIES.match(k)}
     found = {RENAMED.get(k, k): v for k, v in said.items() if k not in OF_THE_WINDOW or k in RENAMED}
     if said.get("max_train_epochs"):  # one field more for the same
         found["max_train_epochs"] = said["max_train_epochs"]

@@ -34,6 +34,11 @@ def _or_none(value: Any) -> Any:
     return value or None
 
 
+def _share_or_steps(value: float) -> Any:
+    """kohya's trainer takes a fraction for a share of all steps, even 25.0, and a whole number for steps."""
+    return int(value) if value >= 1 else value or None
+
+
 def size(value: Any) -> Any:
     """``512``, ``"512"``, ``"512,768"`` or ``[512, 768]``."""
     return [int(float(v)) for v in value.split(",")] if isinstance(value, str) else value
@@ -52,7 +57,7 @@ def _choice(table: dict[str, str], otherwise: str) -> Callable[[Any], Any]:
 ARGUMENTS: dict[str, Key] = {
     "pretrained_model_name_or_path": Key("base", None),
     "vae": Key("vae", "", write=_or_none),
-    "output_name": Key("output_name", "last"),
+    "output_name": Key("output_name", None),
     "output_dir": Key("output_dir", None),
     "seed": Key("seed", 42),
     "resolution": Key("resolution", 512, size, level="dataset"),
@@ -78,7 +83,7 @@ ARGUMENTS: dict[str, Key] = {
     "max_grad_norm": Key("max_grad_norm", 1.0),
     "lr_scheduler_num_cycles": Key("scheduler_cycles", 1),
     "lr_scheduler_power": Key("scheduler_power", 1.0),
-    "lr_warmup_steps": Key("warmup", 0.0, write=_or_none),
+    "lr_warmup_steps": Key("warmup", 0.0, write=_share_or_steps),
     "network_dim": Key("network_dim", 4),
     "network_alpha": Key("network_alpha", 1.0),
     "network_dropout": Key("network_dropout", 0.0, write=_or_none),
@@ -140,20 +145,30 @@ OPTIMIZER_NAMES = {
 }  # fmt: skip
 #: weight decay where none is given; every other optimizer has 0
 DECAY = {"adamw": 0.01, "adamw8bit": 0.01}
-#: arguments that our optimizers have unless told otherwise, with what kohya's have: a file means its own
+#: arguments besides weight_decay and betas: kohya's name → ours, by our optimizers
+ARGUMENT_NAMES: dict[str, dict[str, str]] = {
+    "adamw": {"eps": "eps", "amsgrad": "amsgrad"},
+    "adamw8bit": {"eps": "eps", "percentile_clipping": "percentile_clipping", "block_wise": "block_wise"},
+    "adafactor": {n: n for n in ("scale_parameter", "relative_step", "warmup_init", "clip_threshold", "decay_rate")},
+    "prodigy": {"decouple": "weight_decouple", "use_bias_correction": "bias_correction", **{n: n for n in (
+        "safeguard_warmup", "d0", "d_coef", "growth_rate", "beta3", "eps")}},
+    "dadapt_adam": {"decouple": "weight_decouple", "use_bias_correction": "bias_correction", "d0": "d0", "growth_rate": "growth_rate", "eps": "eps"},
+    "dadapt_lion": {"decouple": "weight_decouple", "d0": "d0"},
+    "came": {"clip_threshold": "clip_threshold"},
+    "sgd_nesterov": {"momentum": "momentum", "dampening": "dampening"},
+}  # fmt: skip
+#: what our optimizers do unless told otherwise, where it is not what kohya's do (below): a file means its own
 ARGUMENTS_HERE: dict[str, dict[str, str]] = {
-    "prodigy": {"d_coef": "2.0", "safeguard_warmup": "True"},
+    "prodigy": {"d_coef": "2.0", "safeguard_warmup": "True", "weight_decouple": "True", "bias_correction": "False"},
+    "dadapt_adam": {"weight_decouple": "True", "bias_correction": "False"},
+    "dadapt_lion": {"weight_decouple": "True"},
     "adafactor": {"scale_parameter": "False", "relative_step": "False", "warmup_init": "False"},
 }
 ARGUMENTS_THERE: dict[str, dict[str, str]] = {
     "prodigy": {"d_coef": "1.0", "safeguard_warmup": "False"},
-    "adafactor": {"scale_parameter": "True", "relative_step": "True", "warmup_init": "False"},
-}
-#: arguments that say how our optimizers work anyway; another value is listed
-ALWAYS: dict[str, dict[str, str]] = {
-    "prodigy": {"decouple": "True", "use_bias_correction": "True"},
-    "dadapt_adam": {"decouple": "True"},
-    "dadapt_lion": {"decouple": "True"},
+    "dadapt_adam": {"weight_decouple": "False"},
+    "dadapt_lion": {"weight_decouple": "False"},
+    "adafactor": {"scale_parameter": "True", "relative_step": "True"},
 }
 SCHEDULERS = ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial")
 REX = "RexAnnealingWarmRestarts"

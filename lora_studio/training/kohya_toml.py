@@ -16,7 +16,7 @@ from .kohya_dataset import take_dataset, take_samples
 from .kohya_gui import is_gui, plain
 from .kohya_report import Imported, bare, pairs, put, shown_as, sort_out
 from .kohya_table import (
-    ALWAYS,
+    ARGUMENT_NAMES,
     ARGUMENTS,
     ARGUMENTS_HERE,
     ARGUMENTS_THERE,
@@ -65,6 +65,8 @@ def read(files: Sequence[Path]) -> Imported:
             dataset = _parsed(named)
         if (named := beside(path, config.get("sample_prompts"))) is not None:
             prompts = _text(named)
+        elif is_gui(values) and config.get("sample_prompts"):  # the GUI keeps the prompts themselves
+            prompts = str(config["sample_prompts"])
     return take(config, dataset, prompts)
 
 
@@ -123,7 +125,7 @@ def take(config: Mapping[str, Any], dataset: Mapping[str, Any] | None = None, pr
     take_samples(out, given, prompts)
     if "seed" not in given:
         out.notes.append("No seed is given, which means another one each time; 42 is taken.")
-    for name in ("base", "output_dir"):
+    for name in ("base", "output_name", "output_dir"):
         if out.values.get(name) is None:
             out.values.pop(name, None)
     _own(out, given)
@@ -168,11 +170,14 @@ def _optimizer(out: Imported, given: Mapping[str, Any]) -> None:
         out.unsupported.append((f"betas = {','.join(betas)}", "Two are expected; the optimizer's own are taken."))
         betas = ["0.9", "0.999"]
     out.values["betas"] = [float(b) for b in betas]
-    for argument, value in ALWAYS.get(name, {}).items():
-        if (found := arguments.pop(argument, value)).lower() != value.lower():
-            out.unsupported.append((f"{argument} = {found}", f"Here it is always {value}."))
+    known = ARGUMENT_NAMES.get(name, {})
+    meant = dict(ARGUMENTS_THERE.get(name, {}))
+    for argument, value in arguments.items():
+        if argument in known:
+            meant[known[argument]] = value
+        else:
+            out.unsupported.append((f"optimizer_args {argument} = {value}", f"{name} has no such argument here."))
     here = ARGUMENTS_HERE.get(name, {})
-    meant = {**ARGUMENTS_THERE.get(name, {}), **arguments}
     out.values["optimizer_args"] = [f"{k}={v}" for k, v in meant.items() if _value(v) != _value(here.get(k, ""))]
 
 
