@@ -13,11 +13,13 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 
 from lora_studio.errors import UserError
 from lora_studio.files import atomic_write_text
+from lora_studio.trainer.emphasis import BREAK, parse
 
 BOS = 49406
 EOS = 49407
 COMMA = 267
 CHUNK = 75
+NEW_CHUNK = -1
 #: how far back the WebUI looks for a comma before it splits a prompt (its default "comma padding backtrack")
 COMMA_BACKTRACK = 20
 _MERGES = 49152 - 256 - 2
@@ -90,6 +92,18 @@ class ClipTokenizer:
         rows = split_chunks(self.encode(text))[: max(1, -(-max_tokens // CHUNK))]
         return [self._row(row) for row in rows]
 
+    def weighted_chunks(self, prompt: str, max_tokens: int = 225) -> tuple[list[list[int]], list[list[float]]]:
+        """As `chunks`, but of a prompt in the WebUI's notation, with the weight of each of the 77 tokens of a row beside it."""
+        items: list[tuple[int, float]] = []
+        for text, weight in parse(prompt):
+            if (text, weight) == BREAK:
+                items.append((NEW_CHUNK, 1.0))
+            else:
+                items += [(token, weight) for token in self._tokenizer.encode(text, add_special_tokens=False).ids]
+        runs = _split(items)[: max(1, -(-max_tokens // CHUNK))]
+        weights = [[1.0, *(weight for _, weight in run)] for run in runs]
+        return [self._row([token for token, _ in run]) for run in runs], [w + [1.0] * (CHUNK + 2 - len(w)) for w in weights]
+
     def empty_chunk(self) -> list[int]:
         return self._row([])
 
@@ -109,11 +123,20 @@ def unescape(text: str) -> str:
 
 def split_chunks(tokens: list[int]) -> list[list[int]]:
     """Split tokens into runs of at most 75, at a comma where one is among the last 20, as the WebUI does."""
-    runs: list[list[int]] = []
-    run: list[int] = []
+    return [[token for token, _ in run] for run in _split([(token, 1.0) for token in tokens])]
+
+
+def _split(items: list[tuple[int, float]]) -> list[list[tuple[int, float]]]:
+    """Runs of (token, weight); NEW_CHUNK ends a run."""
+    runs: list[list[tuple[int, float]]] = []
+    run: list[tuple[int, float]] = []
     comma = -1
-    for token in tokens:
-        if token == COMMA:
+    for item in items:
+        if item[0] == NEW_CHUNK:
+            runs.append(run)
+            run, comma = [], -1
+            continue
+        if item[0] == COMMA:
             comma = len(run)
         elif len(run) == CHUNK and comma != -1 and len(run) - comma <= COMMA_BACKTRACK:
             runs.append(run[: comma + 1])
@@ -121,7 +144,7 @@ def split_chunks(tokens: list[int]) -> list[list[int]]:
         if len(run) == CHUNK:
             runs.append(run)
             run, comma = [], -1
-        run.append(token)
+        run.append(item)
     if run or not runs:
         runs.append(run)
     return runs

@@ -111,7 +111,7 @@ def _epsilon(model: BaseModel, x: torch.Tensor, t: int, text: Conditioning) -> t
 def _encode_each(model: BaseModel, texts: list[str]) -> Conditioning:
     """Encode each different text once (prompts often differ in their seed only)."""
     unique = list(dict.fromkeys(texts))
-    encoded = encode_prompts(model, unique)
+    encoded = encode_prompts(model, unique, emphasis=True)
     rows = torch.tensor([unique.index(text) for text in texts], device=encoded.hidden.device)
     return Conditioning(encoded.hidden[rows], None if encoded.pooled is None else encoded.pooled[rows])
 
