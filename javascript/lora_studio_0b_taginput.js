@@ -30,6 +30,7 @@
         const list = h("div.ls-tag-list", {id, role: "listbox", hidden: true});
         const node = h("div.ls-tag-field", {}, input);
         let shown = [], at = -1, asked = 0;
+        const follow = (e) => { if (!list.contains(e.target)) (input.isConnected ? place : close)(); };
 
         // The piece of a list in which the cursor stands: [from, to, text].
         function piece() {
@@ -43,6 +44,7 @@
         function close() {
             asked++;
             shown = []; at = -1;
+            window.removeEventListener("scroll", follow, {capture: true});
             list.hidden = true;
             list.remove();
             input.setAttribute("aria-expanded", "false");
@@ -74,6 +76,7 @@
             row.count ? h("span.ls-tag-count", {title: t("Used {n} times on Danbooru", {n: row.count})}, short(row.count)) : null)));
             Studio.root.append(list);
             list.hidden = false;
+            window.addEventListener("scroll", follow, {capture: true, passive: true});
             input.setAttribute("aria-expanded", "true");
             place();
             mark(-1);
@@ -137,7 +140,6 @@
             }
         });
         input.addEventListener("blur", close);  // what was typed but not finished stays in the field
-        window.addEventListener("scroll", (e) => { if (!list.hidden && !list.contains(e.target)) (input.isConnected ? place : close)(); }, {capture: true, passive: true});
         return {
             node, input, close,
             value: () => (multiple ? Studio.splitTags(input.value) : input.value.trim()),
