@@ -2,12 +2,12 @@
 "use strict";
 (function () {
     const Studio = window.LoraStudio, {h, t} = Studio;
-    const SIZES = ["512", "768", "1024"];
 
     Studio.panel("crop", {title: "Crop", create(root) {
         let editor = null, filter = "all", mode = "boxes", looked = "";
         const state = Studio.cropState((some) => draw(some));
         const settings = Studio.cropSettings((options) => Studio.attempt(() => state.setOptions(options)));
+        const files = Studio.cropFiles(state);
         const grid = Studio.cropGrid(state, {open});
         const told = h("div.ls-crop-told");
         const looking = Studio.jobBar("crop-plan", () => Studio.attempt(state.load));
@@ -24,7 +24,7 @@
 
         const empty = h("div.ls-empty", {hidden: true});
         const body = h("div.ls-columns.ls-crop", {},
-            h("div", {}, settings.node),
+            h("div", {}, settings.node, files.node),
             h("div.ls-crop-main", {},
                 h("div.ls-card", {}, h("div.ls-row", {}, apply, counts), looking.node, cropping.node, told),
                 h("div.ls-row.ls-crop-bar", {}, which, h("div.ls-row", {role: "group", "aria-label": t("Show")}, Object.values(buttons)), h("span.ls-spring"), h("div.ls-row", {}, back, forward)),
@@ -46,7 +46,8 @@
                 return;
             }
             if (!state.options) return;
-            settings.show(state.options, found);
+            settings.show(state.options, state.detector);
+            files.show(found);
             back.disabled = !state.undo; forward.disabled = !state.redo;
             for (const [name, button] of Object.entries(buttons)) button.setAttribute("aria-pressed", String(name === mode));
             tell(found);
@@ -59,6 +60,7 @@
             apply.textContent = found.wanted && found.done === found.wanted ? t("Crop all again") : t("Crop all");
             const parts = state.adopt ? [[t("{n} pictures in the dataset become the originals when you crop.", {n: state.adopt})]] : [
                 [t("{n} of {all} are cropped as shown", {n: found.done, all: found.wanted}), found.done === found.wanted && found.wanted ? "ok" : ""],
+                found.more ? [t("Further crops: {n}", {n: found.more})] : null,
                 found.enlarged ? [t("{n} are enlarged", {n: found.enlarged}), "warn"] : null,
                 found.too_small ? [t("{n} are too small and left out", {n: found.too_small}), "warn"] : null,
                 found.excluded ? [t("{n} left out by you", {n: found.excluded})] : null,
@@ -110,54 +112,4 @@
         draw(null);
         return {show: () => state.load(), project: load};
     }});
-
-    // The card of settings; change(options) is told what somebody chose.
-    Studio.cropSettings = function (change) {
-        const whole = (low, high, step) => ({type: "number", min: low, max: high, step, class: "ls-input"});
-        const number = (props, work) => h("input", {...props, onchange: (e) => { const v = Math.round(Number(e.target.value)); if (e.target.value !== "" && Number.isFinite(v) && v >= props.min && v <= props.max) work(v); else restore(); }});
-        let now = null, free = false;
-        const restore = () => now && show(now);
-
-        const size = Studio.select([["512", t("512 × 512 (SD 1.5)")], ["768", t("768 × 768")], ["1024", t("1024 × 1024 (SDXL)")], ["other", t("Another size")], ["bucket", t("Buckets: each picture keeps its shape")]], "512", (value) => {
-            free = value === "other";
-            if (free) { show(now); wide.focus(); } else change({size: value});
-        });
-        const wide = number(whole(8, 8192, 8), () => sides()), tall = number(whole(8, 8192, 8), () => sides());
-        const sides = () => change({size: `${wide.value}x${tall.value}`});
-        const both = h("div.ls-crop-two", {}, Studio.field(t("Width"), wide), Studio.field(t("Height"), tall));
-        const base = number(whole(64, 4096, 64), (v) => change({base: v, bucket_max: 0}));
-        const smallest = number(whole(64, 4096, 8), (v) => change({bucket_min: v})), largest = number(whole(0, 8192, 8), (v) => change({bucket_max: v})), step = number(whole(8, 512, 8), (v) => change({bucket_step: v}));
-        const buckets = h("div", {}, Studio.field(t("Area of"), h("div.ls-crop-area", {}, Studio.select([["512", "512 × 512"], ["768", "768 × 768"], ["1024", "1024 × 1024"], ["", t("other")]], "512", (v) => v && change({base: Number(v), bucket_max: 0})), base)),
-            h("details", {}, h("summary", {}, t("Sides of the buckets")), h("div.ls-crop-three", {}, Studio.field(t("Shortest"), smallest), Studio.field(t("Longest"), largest), Studio.field(t("Multiples of"), step)),
-                h("div.ls-hint", {}, t("As in kohya's trainer. Longest 0: 1024, or 2048 for areas above 768 × 768."))));
-        const focal = Studio.select([["smart", t("Smart: where the eye goes")], ["center", t("Centre")]], "smart", (value) => change({focal: value}));
-        const upscale = h("input", {type: "checkbox", onchange: (e) => change({upscale: e.target.checked})});
-        const format = Studio.select([["png", "PNG"], ["jpg", "JPEG"], ["webp", "WebP"]], "png", (value) => change({format: value}));
-        const quality = number(whole(1, 100, 1), (v) => change({quality: v}));
-        const qualityField = Studio.field(t("Quality"), quality);
-        const sizeHint = h("div.ls-hint");
-        const node = h("div.ls-card.ls-crop-settings", {}, h("h3", {}, t("Settings")),
-            Studio.field(t("Size"), size), both, buckets, sizeHint,
-            Studio.field(t("Where the box goes"), focal, {hint: t("For pictures that you do not place by hand.")}),
-            Studio.field(t("Enlarge pictures that are too small"), upscale, {hint: t("Otherwise they are left out. Enlarged pictures are soft, and the LoRA learns that.")}),
-            h("div.ls-crop-two", {}, Studio.field(t("Format"), format), qualityField));
-
-        function show(options) {
-            now = options;
-            const fixed = options.size.split("x"), plain = fixed.length === 1 || fixed[0] === fixed[1];
-            const kind = options.size === "bucket" ? "bucket" : plain && SIZES.includes(fixed[0]) && !free ? fixed[0] : "other";
-            const put = (field, value) => { if (document.activeElement !== field || field.type !== "number") field.value = value; };
-            size.value = kind;
-            both.hidden = kind !== "other"; buckets.hidden = kind !== "bucket";
-            if (kind !== "bucket") { put(wide, fixed[0]); put(tall, fixed[1] || fixed[0]); }
-            put(base, options.base); put(smallest, options.bucket_min); put(largest, options.bucket_max); put(step, options.bucket_step);
-            const area = buckets.querySelector("select");
-            area.value = SIZES.includes(String(options.base)) ? String(options.base) : "";
-            sizeHint.textContent = kind === "bucket" ? t("Nothing of a picture is lost but a sliver; the trainer takes pictures of the same shape together.") : "";
-            sizeHint.hidden = kind !== "bucket";
-            focal.value = options.focal; upscale.checked = options.upscale; format.value = options.format; put(quality, options.quality);
-            qualityField.hidden = options.format === "png";
-        }
-        return {node, show};
-    };
 })();

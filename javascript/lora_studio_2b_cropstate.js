@@ -41,17 +41,18 @@
         });
         state.change = (changes) => send("put", "/boxes", {changes});
         state.setOptions = (options) => send("put", "/options", options);
+        state.takePlan = (plan) => send("put", "/plan-file", {plan});
         state.back = () => (state.undo ? send("post", "/undo", {}) : Promise.resolve());
         state.forward = () => (state.redo ? send("post", "/redo", {}) : Promise.resolve());
         // Somebody (another page, a job) changed something: ask, unless that was us.
         state.follow = (event) => queue(async () => undefined).then(() => (event && event.revision === state.revision ? undefined : state.load()));
         state.get = (name) => state.entries[state.byName.get(name)];
         state.counts = function () {
-            const found = {pictures: state.entries.length + state.skipped.length, wanted: 0, done: 0, excluded: 0, too_small: 0, unreadable: state.skipped.length, enlarged: 0, by_hand: 0, pending: 0};
+            const found = {pictures: state.entries.length + state.skipped.length, wanted: 0, done: 0, excluded: 0, too_small: 0, unreadable: state.skipped.length, enlarged: 0, by_hand: 0, pending: 0, more: 0};
             for (const one of state.entries) {
                 if (one.left_out === "excluded") found.excluded++;
                 else if (one.left_out) found.too_small++;
-                else { found.wanted++; if (one.done) found.done++; if (one.warnings.includes("enlarged")) found.enlarged++; }
+                else { found.wanted++; if (one.done) found.done++; if (one.warnings.includes("enlarged")) found.enlarged++; found.more += one.more.filter((m) => !m.left_out).length; }
                 if (one.by_hand) found.by_hand++;
                 if (one.pending) found.pending++;
             }

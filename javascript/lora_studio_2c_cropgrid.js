@@ -60,6 +60,8 @@
             else photo.append(h("span.ls-crop-none", {}, t("not cropped yet")));
             if (!written) photo.append(...Studio.cropFrames(one));
             const marks = Studio.cropBadges(one);
+            if (one.more.length) marks.push([t("+{n}", {n: one.more.length}), "", t("Further crops of this picture")]);
+            if (one.pad) marks.push([t("padded"), "", t("The whole picture, with its edges filled in.")]);
             if (one.by_hand) marks.push([t("by hand"), "", t("You placed this box.")]);
             if (one.pending) marks.push(["…", "", t("The best place is still being looked for; until then the box is in the middle.")]);
             if (one.done) marks.push(["✓", "ok", t("Cropped as shown")]);
@@ -89,10 +91,14 @@
         };
     };
 
-    // The boxes of a picture, placed in percent over its thumbnail.
-    Studio.cropFrames = function (one) {
-        const [width, height] = one.size, percent = (v, of) => (100 * v / of).toFixed(3) + "%";
-        const frame = (box, kind) => h("div.ls-crop-frame", {class: kind, style: {left: percent(box[0], width), top: percent(box[1], height), width: percent(box[2] - box[0], width), height: percent(box[3] - box[1], height)}});
-        return [frame(one.box, one.by_hand ? "ls-own" : "")];
+    // Where a box lies in its picture, in percent: for whatever size it is shown at.
+    Studio.cropPlace = function (box, [width, height]) {
+        const percent = (v, of) => (100 * v / of).toFixed(3) + "%";
+        return {left: percent(box[0], width), top: percent(box[1], height), width: percent(box[2] - box[0], width), height: percent(box[3] - box[1], height)};
     };
+    // The boxes of a picture over its thumbnail: the main one with what is outside in shadow, the others dashed.
+    Studio.cropFrames = (one) => [
+        h("div.ls-crop-frame", {class: one.by_hand ? "ls-own" : "", style: Studio.cropPlace(one.box, one.size)}),
+        ...one.more.filter((m) => !m.left_out).map((m) => h("div.ls-crop-frame.ls-more", {style: Studio.cropPlace(m.box, one.size)})),
+    ];
 })();

@@ -11,7 +11,8 @@
         const image = h("img", {alt: "", draggable: false});
         const frame = h("div.ls-crop-box", {}, CORNERS.map((c) => h("span.ls-crop-handle", {class: "ls-" + c, dataset: {corner: c}})));
         const point = h("div.ls-crop-point", {hidden: true}), hole = h("div.ls-crop-hole");
-        const photo = h("div.ls-crop-photo", {}, image, h("div.ls-crop-shade", {}, hole), frame, point);
+        const others = h("div.ls-crop-others");
+        const photo = h("div.ls-crop-photo", {}, image, h("div.ls-crop-shade", {}, hole, others), frame, point);
         const node = h("div.ls-crop-stage", {tabIndex: 0, role: "application", "aria-label": t("The picture and its box. Arrow keys move the box, + and − change its size.")}, photo);
         let one = null, box = null, focal = null, scale = 1, how = "box", drag = null, least = 1, waiting = null, timer = 0;
 
@@ -28,7 +29,9 @@
             if (!one || !node.clientWidth) return;
             const style = getComputedStyle(node);
             const room = [node.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight), node.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom)];
-            scale = Math.min(room[0] / one.size[0], room[1] / one.size[1], 4);
+            // A padded box reaches over the picture's edges: both have to be seen.
+            const reach = [Math.max(one.size[0], one.box[2] - one.box[0]), Math.max(one.size[1], one.box[3] - one.box[1])];
+            scale = Math.min(room[0] / reach[0], room[1] / reach[1], 4);
             photo.style.width = one.size[0] * scale + "px";
             photo.style.height = one.size[1] * scale + "px";
             draw();
@@ -39,7 +42,12 @@
             focal = one.focal || cropBox.centre(box, one.size);
             // Below this width the crop would have to be enlarged, and nobody allowed that.
             least = enlarge ? 8 : Math.min(one.target[0], one.size[0], one.size[1] * aspect());
+            others.replaceChildren(...(one.others || []).map((b) => h("div.ls-crop-frame.ls-more", {style: Studio.cropPlace(b, one.size)})));
             fit();
+        }
+        // Taken in hand, a padded box becomes one inside the picture.
+        function own() {
+            if (box[0] < 0 || box[1] < 0 || box[2] > one.size[0] || box[3] > one.size[1]) box = cropBox.largest(one.size, aspect(), cropBox.centre(box, one.size));
         }
         // What somebody does with keys arrives as one change once they pause.
         function later(change) { waiting = change; clearTimeout(timer); timer = setTimeout(flush, 500); }
@@ -55,6 +63,7 @@
         const at = (event) => { const r = photo.getBoundingClientRect(); return [(event.clientX - r.left) / scale, (event.clientY - r.top) / scale]; };
         photo.addEventListener("pointerdown", (event) => {
             if (!one || drag || (event.pointerType === "mouse" && event.button)) return;
+            if (how === "box") own();
             const from = at(event), corner = event.target.dataset ? event.target.dataset.corner : "";
             const inside = from[0] >= box[0] && from[0] <= box[2] && from[1] >= box[1] && from[1] <= box[3];
             drag = {id: event.pointerId, from, box: box.slice(), focal, corner, kind: how === "focal" ? "focal" : corner ? "corner" : inside ? "move" : "draw", moved: false};
@@ -84,7 +93,7 @@
             if (!drag || event.pointerId !== drag.id) return;
             const was = drag;
             drag = null;
-            if (!was.moved || !keep) { box = was.box; focal = was.focal; draw(); return; }
+            if (!was.moved || !keep) { box = one.box.slice(); focal = was.focal; draw(); return; }
             waiting = null;
             placed(change());
         };
@@ -97,7 +106,7 @@
             box: () => box,
             busy: () => Boolean(drag || waiting),
             show(next, address, preview, enlarge) {
-                if (!one || one.source !== next.source || image.dataset.address !== address) {
+                if (!one || image.dataset.address !== address) {
                     // The thumbnail is there at once; the whole picture follows.
                     image.src = preview;
                     image.dataset.address = address;
@@ -107,10 +116,11 @@
                 }
                 take(next, enlarge);
             },
-            mode(name) { how = name; node.classList.toggle("ls-focal", how === "focal"); if (one) { focal = one.method === "focal" && one.focal ? one.focal : cropBox.centre(box, one.size); draw(); } },
+            mode(name) { if (how === name) return; how = name; node.classList.toggle("ls-focal", how === "focal"); if (one) { focal = one.method === "focal" && one.focal ? one.focal : cropBox.centre(box, one.size); draw(); } },
             // Whether this key did something to the box.
             key(event) {
                 if (!one || event.ctrlKey || event.metaKey || event.altKey) return false;
+                if (how === "box" && (ARROWS[event.key] || "+=-_".includes(event.key))) own();
                 const arrow = ARROWS[event.key], step = Math.max(1, Math.round(1 / scale)) * (event.shiftKey ? 10 : 1);
                 if (arrow && how === "focal") setFocal(focal[0] + arrow[0] * step / one.size[0], focal[1] + arrow[1] * step / one.size[1]);
                 else if (arrow) box = cropBox.move(box, arrow[0] * step, arrow[1] * step, one.size);

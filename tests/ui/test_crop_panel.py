@@ -170,6 +170,40 @@ def test_corners_keys_focal_points_and_undo(studio_page: Callable[..., str], pag
     assert (project.dataset_dir / "b 花.png").exists()
 
 
+def test_a_second_crop_of_a_picture_and_the_plan_as_a_file(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    show(page, "page", studio_page("page", tmp_path))
+    choose_size(page, 80)
+    open_picture(page, "a.png")
+    with page.expect_response(lambda r: r.url.endswith("/crop/boxes") and r.ok):
+        page.get_by_role("button", name="Add a crop").click()
+    page.locator(".ls-crop-boxes .ls-toggle[aria-pressed=true]", has_text="Crop 2").wait_for()
+    drag(page, (150, 100), (260, 50))
+    box = stored(project)["a.png"]["more"]["2"]
+    assert box[2] - box[0] == box[3] - box[1] and box[2] == SIZE[0] and "box" not in stored(project)["a.png"]
+    drag(page, (box[0], box[1]), (box[0] + 40, box[1] + 40))  # its corner, down to the size that it becomes
+    page.keyboard.press("Escape")
+    crop_all(page)
+    assert sorted(p.name for p in project.dataset_dir.glob("*.png")) == ["a.png", "a_2.png", "b 花.png", "c.png"]
+    with page.expect_download() as saved:
+        page.get_by_text("Save plan").click()
+    plan = json.loads(Path(saved.value.path()).read_text(encoding="utf-8"))
+    assert saved.value.suggested_filename == "hana-crop-plan.json"
+    assert [e["box"] for e in plan["entries"] if e.get("part") == "2"] == [stored(project)["a.png"]["more"]["2"]]
+    # Taken back and forgotten, the plan brings it again.
+    open_picture(page, "a.png")
+    page.keyboard.press("2")
+    key(page, "Delete")
+    assert "a.png" not in stored(project)
+    page.keyboard.press("Escape")
+    with page.expect_response(lambda r: r.url.endswith("/crop/plan-file") and r.ok):
+        page.locator(".ls-crop-files input[type=file]").set_input_files(str(saved.value.path()))
+    assert stored(project)["a.png"]["more"] == {"2": next(e["box"] for e in plan["entries"] if e.get("part") == "2")}
+    with page.expect_download() as packed:
+        page.get_by_text("Dataset as ZIP").click()
+    assert packed.value.suggested_filename == "hana-dataset.zip"
+
+
 def test_a_finger_drags_the_box(studio_page: Callable[..., str], new_page: Callable[..., Any], tmp_path: Path) -> None:
     project = make_project(tmp_path)
     page = new_page(viewport={"width": 400, "height": 800}, has_touch=True)
