@@ -8,7 +8,7 @@
         ["style", "Style", "How pictures are drawn: a larger LoRA, mirrored pictures, some without a caption."],
         ["quick", "Quick test", "Two short epochs, to see in minutes that everything works."],
     ];
-    const PERSONAL = ["output_name", "trigger", "sample_prompts", "vae", "repeats"]; // of this project alone: not for a preset
+    const PERSONAL = ["output_name", "trigger", "sample_prompts", "vae", "network_weights", "repeats", "mask_dir", "reg_dir", "reg_repeats"]; // of this project alone: not for a preset
 
     Studio.panel("train", {
         title: "Train",

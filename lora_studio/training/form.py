@@ -16,7 +16,21 @@ from .options import CHOICES, HELP, RANGES
 
 #: what the project and the host decide, not a field of the form
 NOT_IN_FORM = ("base", "folders", "output_dir", "lora_dir")
-REPEATS_HELP = ("How often each picture comes in one epoch.", "每张图片在一轮中出现的次数。")
+#: what belongs to the folders of pictures and is one field each in the form: kind, default, limits, what it does
+OF_FOLDERS: dict[str, tuple[str, Any, tuple[float, float], tuple[str, str]]] = {
+    "repeats": ("int", None, RANGES["repeats"], ("How often each picture comes in one epoch.", "每张图片在一轮中出现的次数。")),
+    "mask_dir": (
+        "text", "", (-math.inf, math.inf),
+        ("Folder of masks for masked training: for each picture one of the same name, white where to learn.",
+         "遮罩训练用的遮罩文件夹：每张图片对应一张同名遮罩，白色部分参与学习。"),
+    ),
+    "reg_dir": (
+        "text", "", (-math.inf, math.inf),
+        ("Folder of regularisation pictures: others of the same kind, with captions without the trigger word.",
+         "正则化图片文件夹：同类的其他图片，标签中不含触发词。"),
+    ),
+    "reg_repeats": ("int", 1, RANGES["repeats"], ("How often each regularisation picture comes in one epoch.", "每张正则化图片在一轮中出现的次数。")),
+}  # fmt: skip
 
 GROUPS: dict[str, tuple[str, str]] = {
     "names": ("Names", "名称"),
@@ -126,6 +140,11 @@ FIELDS: dict[str, dict[str, tuple[str, str, str, str]]] = {
         "masked_loss": (
             "Masked training", "遮罩训练",
             "Turn it on when backgrounds or other people would be learned and cannot be cropped away.", "背景或旁人会被学进去又裁不掉时开启。",
+        ),
+        "mask_dir": (
+            "Folder of masks", "遮罩文件夹",
+            "Set it together with masked training; left empty, the pictures' own transparency is the mask.",
+            "与遮罩训练一起设置；留空则以图片自身的透明度为遮罩。",
         ),
         "flip": (
             "Mirror", "左右翻转",
@@ -325,6 +344,15 @@ FIELDS: dict[str, dict[str, tuple[str, str, str, str]]] = {
             "Prior every … steps", "每隔几步",
             "4 keeps most of the effect at a quarter of the cost.", "设为 4：保留大部分效果，代价只有四分之一。",
         ),
+        "reg_dir": (
+            "Regularisation pictures", "正则化图片",
+            "When the trigger word takes over its whole kind (every girl becomes her); the prior weight does it without pictures.",
+            "触发词吞掉整个类别（所有女孩都变成她）时设置；用先验权重则无需图片。",
+        ),
+        "reg_repeats": (
+            "Their repeats", "正则化重复次数",
+            "Leave it at 1: as many as the pictures with their repeats are taken.", "保持 1：会按训练图片（含重复）的数量取用。",
+        ),
         "prior_loss_weight": (
             "Weight of regularisation", "正则化权重",
             "Lower it when regularisation pictures drown the character.", "正则化图片盖过角色时调低。",
@@ -435,7 +463,7 @@ def schema() -> list[dict[str, Any]]:
     groups = []
     for group, names in {**FIELDS, "more": {name: (name, name, "", "") for name in without_texts()}}.items():
         title, title_zh = GROUPS[group]
-        fields = [_field(name, texts) for name, texts in names.items() if name == "repeats" or name in _types()]
+        fields = [_field(name, texts) for name, texts in names.items() if name in OF_FOLDERS or name in _types()]
         if fields:
             groups.append({"name": group, "title": {"en": title, "zh": title_zh}, "advanced": group not in ("names", "basics"), "fields": fields})
     return groups
@@ -443,18 +471,22 @@ def schema() -> list[dict[str, Any]]:
 
 def _field(name: str, texts: tuple[str, str, str, str]) -> dict[str, Any]:
     label, label_zh, when, when_zh = texts
-    what, what_zh = REPEATS_HELP if name == "repeats" else HELP.get(name, ("", ""))
-    low, high = RANGES.get(name, (-math.inf, math.inf))
+    if name in OF_FOLDERS:
+        kind, default, (low, high), (what, what_zh) = OF_FOLDERS[name]
+    else:
+        kind = "choice" if name in CHOICES else _KINDS.get(_types()[name], "text")
+        default, (low, high) = _defaults()[name], RANGES.get(name, (-math.inf, math.inf))
+        what, what_zh = HELP.get(name, ("", ""))
     return {
         "name": name,
-        "kind": "choice" if name in CHOICES else "int" if name == "repeats" else _KINDS.get(_types()[name], "text"),
+        "kind": kind,
         "label": {"en": label, "zh": label_zh},
         "help": {"en": what, "zh": what_zh},
         "when": {"en": when, "zh": when_zh},
         "choices": list(CHOICES.get(name, ())),
         "min": None if math.isinf(low) else low,
         "max": None if math.isinf(high) else high,
-        "default": _defaults().get(name),
+        "default": default,
         "unit": UNITS.get(name, ""),
     }
 

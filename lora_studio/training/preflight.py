@@ -86,10 +86,12 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
     placed: list[tuple[tuple[int, int], int]] = []
     regular = images = missing = long = enlarged = 0
     sizes = bucket_sizes(config.resolution, config.bucket_min, config.bucket_max, config.bucket_step) if config.buckets else None
-    for folder in config.folders:
+    for k, folder in enumerate(config.folders):
         if not Path(folder.path).is_dir():
             problems.append(f"The folder {folder.path} does not exist.")
             continue
+        if folder.conditioning_data_dir and not Path(folder.conditioning_data_dir).is_dir():
+            problems.append(f"folders[{k}].conditioning_data_dir: The folder {folder.conditioning_data_dir} does not exist.")
         found = scan(Path(folder.path))
         warnings += [f"{path.name} is left out: {reason}" for path, reason in found.unreadable]
         stems = Counter(item.path.stem for item in found.items)

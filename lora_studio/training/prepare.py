@@ -15,12 +15,14 @@ from ..project import Project
 from . import presets
 from .basefile import family_of
 from .bases import settings_for
-from .config import OPTIONS, TrainingConfig
-from .form import NOT_IN_FORM
+from .config import OPTIONS, DatasetFolder, TrainingConfig
+from .form import NOT_IN_FORM, OF_FOLDERS
 from .pictures import scan
 from .preflight import Preflight, preflight
 
 Problems = dict[str, list[str]]
+# (the first folder, a field of it) -> what the form calls it
+_IN_FOLDERS = {(True, "repeats"): "repeats", (True, "conditioning_data_dir"): "mask_dir", (False, "repeats"): "reg_repeats"}
 NO_PICTURES = "There are no pictures to train on yet."
 
 
@@ -129,7 +131,7 @@ def draft(start: Start, settings: Mapping[str, Any], earlier_runs: Sequence[Path
     pictures = start.pictures()
     values = start.values(family or "sd1", pictures)
     shown = TrainingConfig.from_dict(values).to_dict()
-    form = {k: v for k, v in shown.items() if k not in NOT_IN_FORM} | {"repeats": values["folders"][0].get("repeats", 10)}
+    form = {k: v for k, v in shown.items() if k not in NOT_IN_FORM} | _of_folders(shown["folders"])
     if not pictures:
         problems[""].append(NO_PICTURES)
     check = None
@@ -147,24 +149,51 @@ def draft(start: Start, settings: Mapping[str, Any], earlier_runs: Sequence[Path
 
 
 def _merged(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """``settings`` over ``values``; ``repeats`` is every folder's."""
+    """``settings`` over ``values``, with what the form keeps beside the options (`form.OF_FOLDERS`) put into the folders."""
     given = dict(settings)
     folders = given.pop("folders", values["folders"])
-    if "repeats" in given:
-        repeats = given.pop("repeats")
-        folders = [{**folder, "repeats": repeats} for folder in folders]
-    return {**values, **given, "folders": folders}
+    asked = {name: given.pop(name) for name in OF_FOLDERS if name in given}
+    return {**values, **given, "folders": _with_asked(folders, asked) if asked else folders}
+
+
+def _with_asked(folders: Any, asked: Mapping[str, Any]) -> Any:
+    if not isinstance(folders, (list, tuple)) or not all(isinstance(f, dict) for f in folders):
+        return folders  # said to be wrong by the configuration
+    own, regular = [f for f in folders if not f.get("is_reg")], [f for f in folders if f.get("is_reg")]
+    if "repeats" in asked:
+        own = [{**f, "repeats": asked["repeats"]} for f in own]
+    if "mask_dir" in asked:
+        own = [{**f, "conditioning_data_dir": asked["mask_dir"]} for f in own]
+    if "reg_dir" in asked:
+        regular = [{"path": asked["reg_dir"], "is_reg": True, "repeats": 1}] if asked["reg_dir"] else []
+    if "reg_repeats" in asked:
+        regular = [{**f, "repeats": asked["reg_repeats"]} for f in regular]
+    return [*own, *regular]
+
+
+def _of_folders(folders: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the form shows of the folders."""
+    own = next((f for f in folders if not f.get("is_reg")), {})
+    regular = next((f for f in folders if f.get("is_reg")), {})
+    return {
+        "repeats": own.get("repeats", DatasetFolder.repeats),
+        "mask_dir": own.get("conditioning_data_dir", ""),
+        "reg_dir": regular.get("path", ""),
+        "reg_repeats": regular.get("repeats", 1),
+    }
 
 
 def by_field(lines: Iterable[str]) -> Problems:
     """Lines like ``unet_lr, text_lr: both are 0`` sorted by option; under "" what begins with no option's name."""
     found: Problems = defaultdict(list)
     for line in lines:
-        match = re.match(r"\s*(?:folders\[\d+\]\.)?([a-z0-9_]+(?:, [a-z0-9_]+)*): (.*)", line, re.DOTALL)
-        names = match.group(1).split(", ") if match else []
-        if match and all(name in OPTIONS or name == "repeats" for name in names):
+        match = re.match(r"\s*(folders\[\d+\]\.)?([a-z0-9_]+(?:, [a-z0-9_]+)*): (.*)", line, re.DOTALL)
+        names = match.group(2).split(", ") if match else []
+        if match and match.group(1):
+            names = [_IN_FOLDERS.get((match.group(1) == "folders[0].", names[0]), "")]
+        if match and all(name in OPTIONS or name in OF_FOLDERS for name in names):
             for name in names:
-                found[name].append(match.group(2))
+                found[name].append(match.group(3))
         else:
             found[""].append(line.strip())
     return dict(found)

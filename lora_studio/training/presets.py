@@ -64,7 +64,7 @@ PER_EPOCH = {"sd1": 300, "sd2": 300, "sdxl": 100}
 PER_EPOCH_OF = {"quick": 60, "demo": 512}
 #: under this name a preset of one's own says which of ours it began from
 BEGAN_FROM = "preset"
-PERSONAL = frozenset({"base", "vae", "folders", "output_name", "output_dir", "lora_dir", "trigger", "sample_prompts"})
+PERSONAL = frozenset({"base", "vae", "folders", "output_name", "output_dir", "lora_dir", "trigger", "sample_prompts", "network_weights"})
 
 
 def repeats_for(images: int, family: str, preset: str) -> int:

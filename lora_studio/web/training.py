@@ -26,7 +26,7 @@ RUN = ONE + "/runs/{run}"
 #: a job of no project: one download of a base at a time
 BASE_JOB = "base"
 # What names a file of this machine: chosen from lists where people may not type paths.
-PATHS = ("vae",)
+PATHS = ("vae", "network_weights", "mask_dir", "reg_dir")
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=86400"}
 
 
@@ -69,7 +69,8 @@ def routes(context: Context) -> APIRouter:
         body = await read_body(request)
 
         def look() -> dict[str, Any]:
-            found = studio.draft_training(context.project(project), *_choice(context, body)).to_dict()
+            opened = context.project(project)
+            found = studio.draft_training(opened, *_choice(context, opened, body)).to_dict()
             return {**found, "vram": context.host.vram().to_dict()}
 
         return JSON(await in_thread(look))
@@ -81,7 +82,7 @@ def routes(context: Context) -> APIRouter:
 
         def begin() -> dict[str, Any]:
             opened = context.project(project)
-            choice = _choice(context, body)
+            choice = _choice(context, opened, body)
             return _begin(context, watch, opened, bool(body.get("release")), lambda: studio.start_training(opened, *choice))
 
         return JSON(await in_thread(begin))
@@ -217,7 +218,7 @@ def _begin(context: Context, watch: RunWatch, project: Project, release: bool, s
     return {"run": run.folder.name, "released": freed.to_dict() if freed else None}
 
 
-def _choice(context: Context, body: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+def _choice(context: Context, project: Project, body: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
     """(base, preset, settings) of a request. Where people may not type paths, only what the host knows can be chosen."""
     base, settings = _text(body, "base"), _settings(body)
     preset = _text(body, "preset") or "character"
@@ -228,15 +229,16 @@ def _choice(context: Context, body: dict[str, Any]) -> tuple[str, str, dict[str,
         if base not in known:
             raise UserError("This base model is not one of the list.", "Choose one of the list; other paths are not allowed on this page.")
         for name in PATHS:
-            if str(settings.get(name) or "") and not _beside(context, str(settings[name])):
+            if str(settings.get(name) or "") and not _known_place(context, project, str(settings[name])):
                 raise UserError(f"{name}: other paths are not allowed on this page.", "Leave it empty.")
     return base, preset, settings
 
 
-def _beside(context: Context, path: str) -> bool:
-    """Whether a path names a file in the host's folder of checkpoints or in the one of VAEs beside it."""
-    folder = context.host.checkpoints_dir
-    return any(place.resolve() in Path(path).resolve().parents for place in (folder, folder.parent / "VAE"))
+def _known_place(context: Context, project: Project, path: str) -> bool:
+    """Whether a path lies in the project or in the host's folders of checkpoints, VAEs and LoRAs."""
+    folder, loras = context.host.checkpoints_dir, context.host.lora_dir
+    places = [project.folder, folder, folder.parent / "VAE", *([loras] if loras else [])]
+    return any(place.resolve() in Path(path).resolve().parents for place in places)
 
 
 def _text(body: dict[str, Any], name: str) -> str:

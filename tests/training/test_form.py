@@ -21,7 +21,7 @@ def fields() -> dict[str, dict]:  # type: ignore[type-arg]
 
 def test_every_option_is_in_the_form_once() -> None:
     shown = [f["name"] for group in form.schema() for f in group["fields"]]
-    assert sorted(shown) == sorted([*OPTIONS, "repeats"])
+    assert sorted(shown) == sorted([*OPTIONS, *form.OF_FOLDERS])
     assert not set(form.NOT_IN_FORM) & set(shown)
 
 

@@ -84,6 +84,38 @@ def test_mistakes_are_told_at_their_options(studio: Studio, project: Project, tm
     assert unknown.problems == {"": ["epoch: there is no such option; do you mean epochs?"]}
 
 
+def test_masks_and_regularisation_pictures_are_folders_of_the_run(studio: Studio, project: Project, tmp_path: Path) -> None:
+    base = checkpoint(tmp_path / "a.safetensors", SD1)
+    reg, masks = project.folder / "reg", project.folder / "masks"
+    for folder in (reg, masks):
+        folder.mkdir()
+    Image.new("RGB", (512, 512)).save(reg / "1.png")
+    settings = {"mask_dir": str(masks), "reg_dir": str(reg), "reg_repeats": "2", "repeats": "5", "masked_loss": True}
+    found = studio.draft_training(project, base, "character", settings)
+    assert not found.problems and found.check is not None and found.check.images_with_repeats == 50
+    assert any("1 regularisation pictures" in w for w in found.check.warnings)
+    one, two = studio.configure(project, base, "character", settings).folders
+    assert (one.repeats, one.conditioning_data_dir, one.is_reg) == (5, str(masks), False)
+    assert (two.path, two.repeats, two.conditioning_data_dir, two.is_reg) == (str(reg), 2, "", True)
+    wrong = studio.draft_training(project, base, "character", {"reg_dir": str(reg), "reg_repeats": "0", "mask_dir": str(masks / "no")})
+    assert set(wrong.problems) == {"reg_repeats"}
+    assert set(studio.draft_training(project, base, "character", {"mask_dir": str(masks / "no")}).problems) == {"mask_dir"}
+    assert found.values["reg_dir"] == "" and found.values["reg_repeats"] == 1
+
+
+def test_folders_that_an_import_chose_are_shown_and_can_be_changed(studio: Studio, project: Project, tmp_path: Path) -> None:
+    base = checkpoint(tmp_path / "a.safetensors", SD1)
+    reg = project.folder / "reg"
+    reg.mkdir()
+    folders = [{"path": str(project.dataset_dir), "repeats": 7}, {"path": str(reg), "repeats": 3, "is_reg": True}]
+    imported = Project(project.folder, project.name, project.trigger, settings={"folders": folders})
+    imported.save()
+    values = studio.draft_training(imported, base, "character", {}).values
+    assert (values["repeats"], values["reg_dir"], values["reg_repeats"]) == (7, str(reg), 3)
+    config = studio.configure(imported, base, "character", {"repeats": 2, "reg_dir": ""})
+    assert [(f.repeats, f.is_reg) for f in config.folders] == [(2, False)]
+
+
 def test_a_project_without_pictures_has_a_form_too(studio: Studio, tmp_path: Path) -> None:
     empty = Project.create(studio.projects_dir, "empty")
     found = studio.draft_training(empty, checkpoint(tmp_path / "a.safetensors", SD1), "style", {})
@@ -143,6 +175,8 @@ def test_a_broken_preset_is_left_out_of_the_list_and_named_when_chosen(studio: S
     [
         ("  unet_lr, text_lr: both are 0", {"unet_lr": ["both are 0"], "text_lr": ["both are 0"]}),
         ("folders[0].repeats: must be at least 1", {"repeats": ["must be at least 1"]}),
+        ("folders[1].repeats: must be at least 1", {"reg_repeats": ["must be at least 1"]}),
+        ("folders[0].nothing: is not known", {"": ["folders[0].nothing: is not known"]}),
         ("The folder C: is gone.", {"": ["The folder C: is gone."]}),
         ("base: line one\nline two", {"base": ["line one\nline two"]}),
     ],

@@ -274,6 +274,9 @@ def test_where_paths_are_not_allowed_only_what_is_listed_can_be_chosen(client: A
     for vae, status in ((str(elsewhere), 422), (str(inside), 200), (f"{inside.parent}/../../x", 422), ("", 200)):
         answer = client.post(f"{HANA}/training/draft", json={"base": "demo", "settings": {"vae": vae}})
         assert answer.status_code == status, vae
+    for name in ("network_weights", "mask_dir", "reg_dir"):
+        assert client.post(f"{HANA}/training/draft", json={"base": "demo", "settings": {name: str(elsewhere)}}).status_code == 422
+        assert client.post(f"{HANA}/training/draft", json={"base": "demo", "settings": {name: str(trainable.folder / "x")}}).status_code == 200
 
 
 def test_bases_are_downloaded_into_the_host_s_folder(client: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
