@@ -52,14 +52,14 @@ def _replace(temporary: Path, path: Path) -> None:
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the same folder (same suffix) that becomes `path` when the block succeeds.
+def atomic_path(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
+    """A temporary path in the same folder (same suffix, or `suffix`) that becomes `path` when the block succeeds.
 
     When the block fails the temporary file is removed and `path` is as it was.
     Folders on the way are made. Raises UserError for a full disk or a lack of permission.
     """
     path = Path(path)
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}{path.suffix}")
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}{path.suffix if suffix is None else suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -77,7 +77,8 @@ def atomic_write_bytes(path: str | Path, data: bytes, sync: bool = False) -> Non
 
     sync: return only once the disk itself has the data, so that a power cut cannot take them back.
     """
-    with atomic_path(path) as temporary, temporary.open("xb") as file:
+    # another suffix: whoever is killed here leaves nothing that looks like a picture or a LoRA to the WebUI
+    with atomic_path(path, ".part") as temporary, temporary.open("xb") as file:
         file.write(data)
         if sync:
             file.flush()

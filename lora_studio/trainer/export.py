@@ -6,14 +6,16 @@ import hashlib
 import json
 import re
 import struct
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save
 
-from lora_studio.files import atomic_write_bytes, atomic_write_json
+from lora_studio.files import TEMPORARY_PREFIX, atomic_write_bytes, atomic_write_json
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32, "float": torch.float32}
 BASE_VERSIONS = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}
@@ -27,6 +29,8 @@ ARCHITECTURES = {
     ("sdxl", "v_prediction"): "stable-diffusion-xl-v1-base",
 }
 RUN_KEY = "ss_session_id"
+#: seconds after which an unfinished file has no writer any more
+ABANDONED = 600.0
 
 
 def lora_tensors(layers: Sequence[Any], dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -96,6 +100,7 @@ def write_lora(data: bytes, folders: Sequence[Path], stem: str, sidecar: Mapping
     written = []
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
         atomic_write_json(folder / f"{stem}.json", dict(sidecar))
         if preview is not None and preview.is_file():
             atomic_write_bytes(folder / f"{stem}.png", preview.read_bytes())
@@ -103,6 +108,14 @@ def write_lora(data: bytes, folders: Sequence[Path], stem: str, sidecar: Mapping
         atomic_write_bytes(path, data)
         written.append(path)
     return written
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a writer that was killed left, once it is surely nobody's."""
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*.part"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 def remove_lora(folders: Sequence[Path], stem: str, session: str) -> None:

@@ -43,6 +43,7 @@ class EventWriter:
     def __init__(self, run_dir: Path) -> None:
         self.path = Path(run_dir) / FILE
         self._seq = 0
+        self._cut = False
         for event in read_events(self.path):
             self._seq = event.seq
         self._mend()
@@ -64,12 +65,14 @@ class EventWriter:
         line = json.dumps(event.to_dict(), ensure_ascii=False, allow_nan=True) + "\n"
         try:
             with self.path.open("ab") as f:
-                f.write(line.encode("utf-8"))
+                # what a full disk took of a line before must not spoil this one
+                f.write(("\n" * self._cut + line).encode("utf-8"))
                 f.flush()
                 if kind in TERMINAL or kind == "checkpoint":
                     os.fsync(f.fileno())
+            self._cut = False
         except OSError:
-            pass
+            self._cut = True
         return event
 
 

@@ -6,9 +6,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import random
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +15,13 @@ from safetensors.torch import load_file
 
 from lora_studio.errors import UserError
 from lora_studio.trainer import loop, merge, network
-from lora_studio.trainer.__main__ import main
 from lora_studio.trainer.export import free_stem, read_metadata
 from lora_studio.trainer.models import load_base
 from lora_studio.trainer.text import encode_prompts, predict
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import EventWriter
-from lora_studio.training.options import RANGES
-from tests.trainer.runs import diary, digest, make_run, start
+from tests.trainer.drill import drill
+from tests.trainer.runs import digest, make_run, start
 
 pytestmark = pytest.mark.torch
 
@@ -238,47 +234,9 @@ def test_a_tiny_model_without_its_yaml_says_what_is_missing(tmp_path: Path, tiny
     assert "yaml" in caught.value.hint
 
 
-def wait_for_training(run: Path, child: int) -> None:
-    """Until the newest process of the run says that it trains (30 seconds at most)."""
-    for _ in range(3000):
-        newest = [e for e in diary(run) if e["type"] == "started" or e.get("name") == "training"]
-        if newest and newest[-1]["type"] == "phase" and newest[-2].get("pid") == child:
-            return
-        time.sleep(0.01)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
-def test_killed_at_twenty_random_moments_and_resumed_bit_for_bit(
-    tmp_path: Path, tiny_checkpoint: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(RANGES, "state_every_minutes", (0, 1e9))  # a state every other step, so that saving is interrupted too
-    options = {"epochs": 40, "save_every_epochs": 4, "state_every_minutes": 0.0005, "scheduler": "cosine", "prior_weight": 0.5, "flip": True}
-    start(make_run(tmp_path / "a", tiny_checkpoint, pictures, **options))
-    torch.set_num_threads(1)  # no thread pool may be alive when this process forks
-    run = make_run(tmp_path / "b", tiny_checkpoint, pictures, **options)
-    moments, kills = random.Random(7), 0
-    while True:
-        child = os.fork()
-        if child == 0:
-            os._exit(main([str(run)]))
-        if kills < 20:
-            if kills % 5:  # most kills fall into training, every fifth into the preparations
-                wait_for_training(run, child)
-            time.sleep(moments.uniform(0.0, 0.3))
-            ended, _ = os.waitpid(child, os.WNOHANG)
-            if ended:
-                break
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            kills += 1
-        else:
-            os.waitpid(child, 0)
-            break
-    events = diary(run)
-    assert kills == 20 and events[-1]["type"] == "finished", (kills, events[-1])
-    assert any(e["type"] == "started" and (e["resumed_from"] or 0) > 0 for e in events)
-    names = sorted(p.name for p in (tmp_path / "a" / "output").glob("*.safetensors"))
-    assert names == sorted(p.name for p in (tmp_path / "b" / "output").glob("*.safetensors")) and len(names) == 10
-    for name in names:
-        assert digest(tmp_path / "a" / "output" / name) == digest(tmp_path / "b" / "output" / name), name
+def test_the_fault_drill(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
+    """`benchmarks/faults.py` does the same a hundred times."""
+    report = drill(tmp_path, tiny_checkpoint, pictures, kills=12, seed=3)
+    assert not report.problems and sum(report.kills.values()) == 12 and report.faults, report
