@@ -36,14 +36,31 @@
     };
 
     // -- words ---------------------------------------------------------------
-    let words = {};
+    let words = Object.create(null);
     let templates = null;
     const fillIn = (text, values) => text.replace(/\{(\w+)\}/g, (all, name) => (values && name in values ? String(values[name]) : all));
     // t("{n} pictures", {n: 3}): our own words in the person's language.
     Studio.t = (text, values) => fillIn(words[text] || text, values);
     // ts(message): what the server says. Its messages are English; those with values in them match a template like "There is no project {}.".
+    // A message made of several (sentences, lines, "option: mistake") is known when each of them is.
+    const GAPS = [/(\n\s*|(?<=[.!?]) )/, /(; )/, /(: )/];
     Studio.ts = function (text) {
         if (!text || !Object.keys(words).length) return text || "";
+        if (words[text]) return words[text];
+        const sentences = text.split(GAPS[0]);
+        if (sentences.length > 1 && sentences.every((one, k) => k % 2 || whole(one) !== null)) return joined(sentences.map((one, k) => (k % 2 ? one : whole(one))));
+        const all = whole(text);
+        if (all !== null) return all;
+        for (const gap of GAPS) {
+            const parts = text.split(gap);
+            if (parts.length < 2) continue;
+            const said = parts.map((part, k) => (k % 2 ? part : inside(part)));
+            if (said.some((one, k) => one !== parts[k])) return joined(said);
+        }
+        return text;
+    };
+    // One message of ours, or null.
+    function whole(text) {
         if (words[text]) return words[text];
         if (templates === null) {
             templates = Object.keys(words).filter((key) => key.includes("{}")).sort((a, b) => b.length - a.length).map((key) => {
@@ -53,14 +70,16 @@
         }
         for (const [pattern, translated] of templates) {
             const found = pattern.exec(text);
-            if (found) { let k = 0; return translated.replace(/\{(\d*)\}/g, (all, n) => found[n === "" ? ++k : Number(n) + 1] || ""); }
+            if (found) { let k = 0; return translated.replace(/\{(\d*)\}/g, (all, n) => inside(found[n === "" ? ++k : Number(n) + 1] || "")); }
         }
-        // A message made of several sentences or lines: each for itself.
-        const pieces = text.split(/(\n\s*|(?<=[.!?]) )/);
-        return pieces.length > 1 ? pieces.map((piece) => (piece.trim() ? Studio.ts(piece) : piece)).join("") : text;
-    };
+        return null;
+    }
+    // What a message holds may be one of our messages too. A single word is a name or a value, and stays.
+    const inside = (piece) => (piece.trim().includes(" ") ? Studio.ts(piece) : piece);
+    // Parts and, at odd places, what stands between them: no space after a Chinese full stop.
+    const joined = (parts) => parts.map((part, k) => (k % 2 === 0 ? part : part === " " && /[。！？]$/.test(parts[k - 1]) ? "" : words[part] || part)).join("");
     Studio.locale = "en";
-    Studio.setWords = function (locale, known) { Studio.locale = locale; words = known || {}; templates = null; };
+    Studio.setWords = function (locale, known) { Studio.locale = locale; words = Object.assign(Object.create(null), known); templates = null; };
 
     Studio.duration = function (seconds) {
         if (seconds === null || seconds === undefined) return "";
