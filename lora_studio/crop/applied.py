@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
 from ..project import Project
-from .looks import Stamp
+from .looks import Stamp, stamp_of
 from .options import CropOptions
 from .plan import CropEntry, CropPlan, read_plan
 
@@ -29,12 +31,15 @@ class Made:
     source: Stamp | None = None
     output: Stamp | None = None
 
-    def is_current(self, entry: CropEntry, options: CropOptions, source: Stamp | None, output: Stamp | None) -> bool:
-        """Whether the file that is there (`output`) is what this entry would become; one retouched since is, too."""
-        mine, wanted = (replace(one, method="", stem=one.output_stem) for one in (self.entry, entry))
-        same = mine == wanted and Path(self.name).stem == entry.output_stem
-        finish = Path(self.name).suffix == options.suffix and (options.format == "png" or self.quality == options.quality)
-        return same and finish and output is not None and self.source is not None and self.source == source
+    def is_current(self, entry: CropEntry, options: CropOptions, source: Stamp | None, output: Stamp | None, named: bool = True) -> bool:
+        """Whether the file that is there (`output`) is what this entry would become; one retouched since is, too. named: under the entry's name."""
+        mine = self.entry
+        if output is None or self.source is None or self.source != source or (mine.box, mine.size) != (entry.box, entry.size):
+            return False
+        same = (mine.source_size, mine.part, mine.flip, mine.pad) == (entry.source_size, entry.part, entry.flip, entry.pad)
+        stem, suffix = os.path.splitext(self.name)
+        finish = suffix == options.suffix and (options.format == "png" or self.quality == options.quality)
+        return same and finish and (not named or stem == entry.output_stem)
 
     def is_retouched(self, output: Stamp | None) -> bool:
         """Whether somebody changed the crop since."""
@@ -86,6 +91,13 @@ def load_plan(project: Project) -> CropPlan | None:
 
 def load_applied(project: Project) -> Applied:
     """What earlier crops made, also one that was broken off; nothing where the record is damaged (then old crops are put aside, not lost)."""
+    kept = _loaded(project, stamp_of(plan_path(project)), stamp_of(_journal(project)))
+    return Applied(kept.plan, dict(kept.made))
+
+
+@lru_cache(maxsize=4)
+def _loaded(project: Project, plan_stamp: Stamp | None, journal_stamp: Stamp | None) -> Applied:
+    """The same, read once for each state of its two files."""
     plan = load_plan(project)
     applied = Applied(plan)
     if plan is not None:

@@ -20,7 +20,7 @@ def change_boxes(project: Project, changes: Sequence[Any], revision: int | None 
 
     Raises UserError (and changes nothing) when one of them cannot be made.
     """
-    looks = glance(project)
+    looks = glance(project, fresh=False)
 
     def work(draft: Draft) -> Draft:
         chosen: dict[str, Choice] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from .siblings import Face
 Stamp = tuple[int, int]  # time of the last change in ns, bytes
 
 VERSION = 2
+RECENT = 3.0  # seconds
+_recent: dict[str, tuple[tuple[Stamp | None, Stamp | None], float, dict[str, Look]]] = {}
 # Shapes of crop (width : height) for which every picture's focal point is found at once: the decoding costs more than all of them.
 SHAPES = tuple(a / b for a, b in ((1, 3), (2, 5), (1, 2), (9, 16), (5, 8), (2, 3), (3, 4), (4, 5), (8, 9), (1, 1)))
 SHAPES += tuple(1 / s for s in reversed(SHAPES[:-1]))
@@ -91,18 +94,29 @@ def looks_path(project: Project) -> Path:
     return project.studio_dir / "crop_looks.json"
 
 
-def glance(project: Project) -> dict[str, Look]:
-    """Every original in order of name: as it was looked at before, or (new and changed ones) by its header alone."""
-    known = _read(looks_path(project))
+def glance(project: Project, fresh: bool = True) -> dict[str, Look]:
+    """Every original in order of name: as it was looked at before, or (new and changed ones) by its header alone.
+
+    fresh: False takes what was found within the last seconds, where no file came or went since: changing one box of thousands is instant.
+    """
+    folder, path = str(project.raw_dir), looks_path(project)
+    state = (stamp_of(project.raw_dir), stamp_of(path))
+    recent = _recent.get(folder)
+    if not fresh and recent is not None and recent[0] == state and time.monotonic() - recent[1] < RECENT:
+        return recent[2]
+    known = _read(path) if state[1] is not None else {}
     found: dict[str, Look] = {}
     for name, stamp in files_in(project.raw_dir).items():
         look = known.get(name)
-        found[name] = look if look is not None and look.stamp == stamp else _header(project.raw_dir / name, stamp)
-    return found
+        found[name] = look if look is not None and look.stamp == stamp else _header(os.path.join(folder, name), stamp)
+    if len(_recent) >= 4:
+        _recent.clear()
+    _recent[folder] = (state, time.monotonic(), found)
+    return dict(found)
 
 
 @lru_cache(maxsize=65536)
-def _header(path: Path, stamp: Stamp) -> Look:
+def _header(path: str, stamp: Stamp) -> Look:
     try:
         width, height = image_size(path)
     except PictureError as error:

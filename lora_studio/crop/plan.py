@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class CropEntry:
 
     @property
     def output_stem(self) -> str:
-        return self.stem or Path(self.source).stem
+        return self.stem or os.path.splitext(self.source)[0]
 
     def to_dict(self) -> dict[str, Any]:
         plain: dict[str, Any] = {

@@ -38,8 +38,8 @@ class Proposal:
 def propose(name: str, look: Look, options: CropOptions, buckets: Buckets, choice: Choice = AUTOMATIC, detector: str = "") -> Proposal:
     """The main box and size of one picture that can be read. detector: the one that faces are to be found by, "" where there is none."""
     found = _propose(name, look, options, buckets, choice, detector)
-    waits = bool(detector and options.parts) and look.faces_by(detector) is None
-    return replace(found, pending=(found.pending or waits) and not choice.excluded)
+    pending = (found.pending or (bool(detector and options.parts) and look.faces_by(detector) is None)) and not choice.excluded
+    return found if pending == found.pending else replace(found, pending=pending)
 
 
 def _propose(name: str, look: Look, options: CropOptions, buckets: Buckets, choice: Choice, detector: str) -> Proposal:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from .applied import Applied, load_applied, named_alike
 from .choices import Choice
 from .detectors import detector_id
 from .draft import Draft, load
-from .looks import Look, Stamp, files_in, glance
+from .looks import Look, Stamp, files_in, glance, stamp_of
 from .options import CropOptions
 from .plan import buckets_for
 from .propose import AUTOMATIC, Proposal, mirrored, propose, propose_more
@@ -28,13 +28,13 @@ def show(project: Project, only: Collection[str] | None = None, draft: Draft | N
     without originals has in dataset/, which would be copied to raw/ first. detector: the file name of the face detector, "" for none.
     """
     draft = draft or load(project)
-    looks = glance(project)
+    looks = glance(project, fresh=only is None)
     applied = load_applied(project)
-    there = files_in(project.dataset_dir)
+    there = files_in(project.dataset_dir) if only is None else _files_of(project, applied, only)
     alike = named_alike(applied, draft.options)
     buckets = buckets_for(draft.options)
     known = detector_id(detector) if detector is not None and draft.options.needs_faces else ""
-    stems = Counter(Path(name).stem.casefold() for name in looks)
+    stems = Counter(_stem(name) for name in looks)
     entries = []
     skipped = [{"source": name, "reason": look.problem} for name, look in looks.items() if look.problem]
     for name, look in looks.items():
@@ -43,7 +43,7 @@ def show(project: Project, only: Collection[str] | None = None, draft: Draft | N
         choice = draft.choices.get(name, AUTOMATIC)
         main = propose(name, look, draft.options, buckets, choice, known)
         more = propose_more(main, look, draft.options, buckets, choice, known)
-        one = describe(main, look, choice, stems[Path(name).stem.casefold()] > 1 and not draft.options.rename)
+        one = describe(main, look, choice, stems[_stem(name)] > 1 and not draft.options.rename)
         wanted = [main, *more]
         one |= {"more": [describe_more(each, choice) for each in more]}
         states = [_written(each, look, draft.options, applied, there) for each in [*wanted, *(mirrored(wanted) if draft.options.flip else [])]]
@@ -61,10 +61,20 @@ def show(project: Project, only: Collection[str] | None = None, draft: Draft | N
         "entries": entries,
         "skipped": skipped,
         "pending": sum(one["pending"] for one in entries),
-        "adopt": 0 if looks else len(there),
+        "adopt": 0 if looks else len(files_in(project.dataset_dir)),
         "detector": detector.name if detector is not None else "",
         "counts": counts(entries, skipped),
     }
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0].casefold()
+
+
+def _files_of(project: Project, applied: Applied, sources: Collection[str]) -> dict[str, Stamp]:
+    """The crops of these originals that are there."""
+    names = {made.name for made in applied.made.values() if made.entry.source in sources}
+    return {name: stamp for name in names if (stamp := stamp_of(project.dataset_dir / name)) is not None}
 
 
 def _written(one: Proposal, look: Look, options: CropOptions, applied: Applied, there: dict[str, Stamp]) -> tuple[str | None, str, bool]:
@@ -73,8 +83,8 @@ def _written(one: Proposal, look: Look, options: CropOptions, applied: Applied, 
     output = there.get(earlier.name) if earlier else None
     if earlier is None or output is None:
         return None, "", bool(one.left_out)
-    entry = replace(one.entry, stem=Path(earlier.name).stem)  # which name it gets is decided when it is made
-    return earlier.name, version(output), bool(one.left_out) or earlier.is_current(entry, options, look.stamp, output)
+    # Which name it gets is decided when it is made.
+    return earlier.name, version(output), bool(one.left_out) or earlier.is_current(one.entry, options, look.stamp, output, named=False)
 
 
 def version(stamp: tuple[int, int]) -> str:
