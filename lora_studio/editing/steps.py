@@ -17,7 +17,7 @@ def edit(project: Project, options: EditOptions, names: Iterable[str] | None = N
     """A bulk edit of all captions, or of those of the pictures named. See `edit_dataset`."""
     options = replace(options, leader=options.leader or project.trigger)
     report = edit_dataset(project.dataset_dir, options, names, (project.trigger, project.traits), revision)
-    if not options.dry_run:
+    if not options.dry_run and report.pictures:
         _carry(project, [report.carried])
     return report
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 _MERGES = Path(__file__).resolve().parents[1] / "trainer" / "configs" / "clip_bpe_vocab_16e6.txt.gz"
 _COUNT = 49152 - 256 - 2
+_ESCAPED = re.compile(r"\\([()])")
 _WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+")
 
 
@@ -44,8 +45,8 @@ def _pieces(word: str) -> int:
 
 @lru_cache(maxsize=65536)
 def count_tokens(text: str) -> int:
-    """The number of tokens of a text, start and end not counted."""
-    return sum(map(_pieces, _WORD.findall(text.lower())))
+    """The number of tokens of a text, start and end not counted; escaped brackets count as plain ones."""
+    return sum(map(_pieces, _WORD.findall(_ESCAPED.sub(r"\1", text).lower())))
 
 
 def caption_tokens(tags: Sequence[str]) -> int:
