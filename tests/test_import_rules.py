@@ -30,9 +30,12 @@ MAY_KNOW: dict[str, set[str]] = {
     "overlay": {"pins"},
     "overlay_install": {"errors", "files", "progress", "pins", "overlay", "environment"},
     "environment": {"errors", "files", "progress", "overlay", "overlay_install"},
+    # What it packs is a project's run; the package itself is imported for its version.
+    "overview": {"project", "dataset", "evaluation"},
+    "bundle": BASE | {"dataset", "training", "__init__"},
     "jobs": {"errors", "progress"},
     "fetching": {"errors", "files", "progress"},
-    "training": BASE | {"dataset", "environment", "fetching"},
+    "training": BASE | {"dataset", "environment", "fetching", "parent"},
     "host": BASE | {"demo", "environment", "training.basefile"},
     "ui": BASE | {"studio", "host", "web", "environment"},
     "trainer": {"errors", "files", "progress", "dataset", "training.config", "training.events"},
