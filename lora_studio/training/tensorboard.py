@@ -1,8 +1,12 @@
-"""TensorBoard over a project's runs: started on this machine alone, on a free port, and ended with this program."""
+"""TensorBoard over a project's runs: started on this machine alone, on a free port, and ended with the program that started it.
+
+As a program (``python -m lora_studio.training.tensorboard RUNS PORT``) it is the TensorBoard itself.
+"""
 
 from __future__ import annotations
 
 import atexit
+import os
 import socket
 import subprocess
 import sys
@@ -14,6 +18,7 @@ from typing import Any
 
 from ..environment import Environment
 from ..errors import UserError
+from ..parent import VARIABLE, end_with_parent
 
 LOCAL = "127.0.0.1"
 START = 60.0  # seconds: its first start reads many files
@@ -42,12 +47,13 @@ def start(runs_dir: Path, environment: Environment) -> int:
         if known is not None and known[0].poll() is None:
             return known[1]
         port = _free_port()
-        command = environment.module("tensorboard.main", "--logdir", str(folder), "--host", LOCAL, "--port", str(port), "--reload_interval", "5")
+        command = environment.module("lora_studio.training.tensorboard", str(folder), str(port))
+        variables = {**environment.variables(), VARIABLE: str(os.getpid())}
         quiet = subprocess.DEVNULL
         options: dict[str, Any] = {}
         if sys.platform == "win32":
             options["creationflags"] = subprocess.CREATE_NO_WINDOW
-        process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=environment.variables(), **options)
+        process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=variables, **options)
         _running[folder] = (process, port)
     _wait(process, port)
     return port
@@ -88,3 +94,16 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
             time.sleep(0.2)
     process.terminate()
     raise UserError("TensorBoard does not answer.", "Try again.")
+
+
+def main(runs: str, port: str) -> None:
+    """Be the TensorBoard, until the program that wanted it is gone."""
+    end_with_parent()
+    from tensorboard import main as board
+
+    sys.argv = ["tensorboard", "--logdir", runs, "--host", LOCAL, "--port", port, "--reload_interval", "5"]
+    board.run_main()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
