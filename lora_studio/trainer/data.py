@@ -16,6 +16,7 @@ from PIL import Image
 
 from lora_studio.dataset import Bucket, bucket_sizes, load_image, read_caption, scan_folder
 from lora_studio.dataset.buckets import place
+from lora_studio.dataset.split import held_out
 from lora_studio.errors import UserError
 from lora_studio.trainer.masks import load_mask, mask_beside
 from lora_studio.trainer.seeds import python_generator
@@ -93,17 +94,14 @@ def build_dataset(config: TrainingConfig) -> Dataset:
             "There is no readable picture to train on in " + ", ".join(str(f.path) for f in config.folders) + ".",
             "Add pictures to the dataset folder.",
         )
-    examples, held_out = hold_out(examples, config.validation_split, config.validation_seed)
-    return Dataset(tuple(_balance_regularisation(examples)), tuple(skipped), tuple(held_out))
+    examples, measured = hold_out(examples, config.validation_split, config.validation_seed)
+    return Dataset(tuple(_balance_regularisation(examples)), tuple(skipped), tuple(measured))
 
 
 def hold_out(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """Examples to train on and to measure with: `share` of the pictures (at least one, never all), drawn by `seed`; no regularisation."""
+    """Examples to train on and to measure with; regularisation pictures are never held out."""
     own = [k for k, e in enumerate(examples) if not e.is_reg]
-    if share <= 0 or len(own) < 2:
-        return examples, []
-    count = min(len(own) - 1, max(1, round(share * len(own))))
-    chosen = set(python_generator(seed, "held out").sample(own, count))
+    chosen = {own[k] for k in held_out(len(own), share, seed)}
     return [e for k, e in enumerate(examples) if k not in chosen], [e for k, e in enumerate(examples) if k in chosen]
 
 

@@ -183,7 +183,16 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
     return values
 
 
+#: options of other trainers that are refused on purpose
+REFUSED = {
+    "dora_wd": "DoRA is not trained here: sd-scripts' own LoRA ignores its scale, and the file that trainers write by default loads silently wrong "
+    "in the WebUI 1.10 (it normalises the other axis); a rank twice as high does as much and works everywhere",
+}
+
+
 def _unknown(key: str, known: Iterable[str]) -> str:
+    if key in REFUSED:
+        return f"{key}: {REFUSED[key]}"
     close = difflib.get_close_matches(key, list(known), 1)
     return f"{key}: there is no such option" + (f"; do you mean {close[0]}?" if close else "")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..dataset import bucket_sizes
 from ..dataset.buckets import place
+from ..dataset.split import held_out
 from ..errors import UserError
 from ..files import validate_name
 from . import memory
@@ -124,7 +125,9 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
     if regular:
         warnings.append(f"{regular} regularisation pictures are repeated or left out to match; the step count is about twice this one.")
 
-    batches = count_batches(placed, config.batch_size)
+    measured = held_out(len(placed), config.validation_split, config.validation_seed)
+    placed = [entry for k, entry in enumerate(placed) if k not in measured]
+    batches = count_batches(placed, config.batch_size * config.processes)
     per_epoch = math.ceil(batches / config.gradient_accumulation)
     steps = config.max_steps or per_epoch * config.epochs
     epochs = math.ceil(steps / per_epoch) if per_epoch else 0

@@ -94,3 +94,8 @@ def test_any_input_gives_a_config_or_a_user_error(values: dict[str, Any]) -> Non
     except UserError:
         return
     assert TrainingConfig.from_dict(config.to_dict()) == config
+
+
+def test_what_is_refused_on_purpose_says_why() -> None:
+    with pytest.raises(UserError, match=r"dora_wd: DoRA is not trained here.*loads silently wrong"):
+        TrainingConfig.from_dict({"base": "b", "folders": ["f"], "output_name": "n", "output_dir": "o", "dora_wd": True})

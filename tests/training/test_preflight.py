@@ -69,10 +69,10 @@ def test_the_trainer_counts_the_same(tmp_path: Path) -> None:
     from lora_studio.trainer.data import batches_of_epoch, build_dataset
 
     make(tmp_path / "d", [(512, 512), (640, 480), (300, 900), (1000, 1000), (511, 770), (768, 512)])
-    for more in ({}, {"buckets": False}, {"bucket_no_upscale": True}, {"resolution": "768x512"}):
+    for more in ({}, {"buckets": False}, {"bucket_no_upscale": True}, {"resolution": "768x512"}, {"validation_split": 0.4}, {"processes": 3}):
         c = config(tmp_path, batch_size=2, epochs=1, **more)
         check = preflight(c)
-        assert check.steps == math.ceil(len(batches_of_epoch(build_dataset(c), c.batch_size, c.seed, 1)))
+        assert check.steps == math.ceil(len(batches_of_epoch(build_dataset(c), c.batch_size * c.processes, c.seed, 1)))
 
 
 def test_problems_are_all_named(tmp_path: Path) -> None:
