@@ -348,28 +348,6 @@ def _config_export(args: argparse.Namespace, studio: Studio) -> Any:
     return {"folder": str(args.out), "lost": [list(row) for row in lost]}
 
 
-def _inspect(args: argparse.Namespace, studio: Studio) -> Any:
-    found = studio.inspect(args.file, args.base)
-    parts = ", ".join(f"{n} {part}" for part, n in found.modules.items())
-    _say(args, f"{Path(found.file).name}: {found.family}, {sum(found.modules.values())} modules ({parts})")
-    _say(args, f"rank {', '.join(map(str, found.ranks))}  alpha {', '.join(f'{a:g}' for a in found.alphas)}")
-    _say(args, f"AutoV2 {found.autov2}  AutoV3 {found.autov3}")
-    if found.matched is not None:
-        _say(args, f"{found.matched} modules fit the checkpoint, {len(found.unmatched)} do not")
-        for name in found.unmatched[:10]:
-            _say(args, f"  {name}")
-    widest = max(found.norms.values(), default=0.0) or 1.0
-    for block, norm in found.norms.items():
-        _say(args, f"{block:24} {norm:10.4f}  {'#' * round(30 * norm / widest)}")
-    for key in ("ss_output_name", "ss_sd_model_name", "ss_epoch", "ss_steps", "modelspec.trigger_phrase"):
-        if key in found.metadata:
-            _say(args, f"{key}: {found.metadata[key]}")
-    for warning in found.warnings:
-        _say(args, f"WARNING  {warning}")
-    return found
-
-
-def _evaluate(args: argparse.Namespace, studio: Studio) -> Any:
 def _bundle(args: argparse.Namespace, studio: Studio) -> Any:
     project = studio.open(args.project)
     if args.run:
@@ -424,6 +402,28 @@ def _unbundle(args: argparse.Namespace, studio: Studio) -> Any:
     return {**placed.to_dict(), "status": run.status().to_dict(), "bundle": str(back)}
 
 
+def _inspect(args: argparse.Namespace, studio: Studio) -> Any:
+    found = studio.inspect(args.file, args.base)
+    parts = ", ".join(f"{n} {part}" for part, n in found.modules.items())
+    _say(args, f"{Path(found.file).name}: {found.family}, {sum(found.modules.values())} modules ({parts})")
+    _say(args, f"rank {', '.join(map(str, found.ranks))}  alpha {', '.join(f'{a:g}' for a in found.alphas)}")
+    _say(args, f"AutoV2 {found.autov2}  AutoV3 {found.autov3}")
+    if found.matched is not None:
+        _say(args, f"{found.matched} modules fit the checkpoint, {len(found.unmatched)} do not")
+        for name in found.unmatched[:10]:
+            _say(args, f"  {name}")
+    widest = max(found.norms.values(), default=0.0) or 1.0
+    for block, norm in found.norms.items():
+        _say(args, f"{block:24} {norm:10.4f}  {'#' * round(30 * norm / widest)}")
+    for key in ("ss_output_name", "ss_sd_model_name", "ss_epoch", "ss_steps", "modelspec.trigger_phrase"):
+        if key in found.metadata:
+            _say(args, f"{key}: {found.metadata[key]}")
+    for warning in found.warnings:
+        _say(args, f"WARNING  {warning}")
+    return found
+
+
+def _evaluate(args: argparse.Namespace, studio: Studio) -> Any:
     from .evaluation import EvaluateOptions
 
     options: dict[str, Any] = {"tagger": args.tagger or "", "steps": args.steps, "seed": args.seed, "out": args.out or ""}
@@ -647,6 +647,22 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--base", type=Path, help="import: the checkpoint on this machine, where the file names another")
     sub.add_argument("--out", type=Path, metavar="DIR", help="export: the folder")
 
+    sub = add("bundle", _bundle, "pack a training into one file, for another machine to train or go on with")
+    sub.add_argument("project")
+    sub.add_argument("--run", default="", metavar="NAME", help="a run by name, or last (default: the newest if unfinished, else a new one)")
+    sub.add_argument("--base", help="of a new run: checkpoint, diffusers folder, or demo (default: what the project was last trained with)")
+    sub.add_argument("--preset", default="character", help="of a new run")
+    sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="of a new run")
+    sub.add_argument("--include-base", action="store_true", help="put the base into the file too")
+    sub.add_argument("--out", type=Path, metavar="FILE", help="default: PROJECT-RUN.zip here")
+
+    sub = add("unbundle", _unbundle, "bring a bundle's run, samples and LoRAs into the project; with --train, train it here")
+    sub.add_argument("file", type=Path)
+    sub.add_argument("--train", action="store_true", help="train or go on with it, then pack it again")
+    sub.add_argument("--base", type=Path, help="the checkpoint on this machine, or demo")
+    sub.add_argument("--out", type=Path, metavar="FILE", help="with --train: what it is packed into (default: FILE-back.zip)")
+    sub.add_argument("--detach", action="store_true", help="with --train: do not wait for its end")
+
     sub = add("inspect", _inspect, "what a LoRA file holds")
     sub.add_argument("file", type=Path)
     sub.add_argument("--base", type=Path, help="checkpoint to compare with, or demo")
@@ -677,22 +693,6 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--steps", type=int, default=20)
     sub.add_argument("--cfg", type=float, help="default: the run's own")
     sub.add_argument("--size", default="", metavar="WxH", help="default: the training resolution")
-    sub = add("bundle", _bundle, "pack a training into one file, for another machine to train or go on with")
-    sub.add_argument("project")
-    sub.add_argument("--run", default="", metavar="NAME", help="a run by name, or last (default: the newest if unfinished, else a new one)")
-    sub.add_argument("--base", help="of a new run: checkpoint, diffusers folder, or demo (default: what the project was last trained with)")
-    sub.add_argument("--preset", default="character", help="of a new run")
-    sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="of a new run")
-    sub.add_argument("--include-base", action="store_true", help="put the base into the file too")
-    sub.add_argument("--out", type=Path, metavar="FILE", help="default: PROJECT-RUN.zip here")
-
-    sub = add("unbundle", _unbundle, "bring a bundle's run, samples and LoRAs into the project; with --train, train it here")
-    sub.add_argument("file", type=Path)
-    sub.add_argument("--train", action="store_true", help="train or go on with it, then pack it again")
-    sub.add_argument("--base", type=Path, help="the checkpoint on this machine, or demo")
-    sub.add_argument("--out", type=Path, metavar="FILE", help="with --train: what it is packed into (default: FILE-back.zip)")
-    sub.add_argument("--detach", action="store_true", help="with --train: do not wait for its end")
-
     sub.add_argument("--out", type=Path, metavar="FILE", help="a copy of the labelled sheet")
     sub.add_argument("--resume", default="", metavar="NAME", help="draw what is missing of a grid that was stopped")
 

@@ -467,6 +467,32 @@ class Studio:
 
         return inspect(file, checkpoint_path() if base is not None and str(base) == DEMO_BASE else base)
 
+    # -- elsewhere -----------------------------------------------------------
+
+    def prepare_run(self, project: Project, config: TrainingConfig) -> Run:
+        """Check and write a run's folder; nothing is started."""
+        from .training.runs import Run
+
+        self.preflight(project, config).raise_problems()
+        return Run.create(project.runs_dir, config)
+
+    def bundle(self, project: Project, run: Run, out: Path | None = None, include_base: bool = False, progress: Progress = silent) -> dict[str, Any]:
+        """Pack a run with all it needs into one file that any machine with Lora Studio trains."""
+        from .bundle import pack
+
+        file = out or Path(f"{project.name}-{run.folder.name}.zip")
+        return pack(project, run, file, include_base and not self._is_demo(run.config().base), progress, self.lora_dir)
+
+    def unbundle(self, file: Path, base: Path | None = None, train: bool = False, progress: Progress = silent) -> Placed:
+        """Put a bundle's run, samples and LoRAs into its project; ``train``: it is to be trained here, so its base must be here too."""
+        from .bundle import place
+        from .demo import checkpoint_path
+
+        beside = [self.lora_dir.parent / "Stable-diffusion"] if self.lora_dir else []
+        known = [checkpoint_path(), *beside, Path("models") / "Stable-diffusion"]
+        demo = base is not None and str(base) == DEMO_BASE
+        return place(file, self.projects_dir, self.lora_dir, checkpoint_path() if demo else base, known, progress, need_base=train)
+
     # -- evaluation ----------------------------------------------------------
 
     def evaluate(self, run: Run, options: EvaluateOptions, progress: Progress = silent) -> dict[str, Any]:
@@ -499,32 +525,6 @@ class Studio:
         from .evaluation import hostpainter, xygrid
 
         return xygrid.fill(run.folder, name, progress, (lambda *plan: hostpainter.HostPainter(host, *plan)) if host else None)
-
-    # -- elsewhere -----------------------------------------------------------
-
-    def prepare_run(self, project: Project, config: TrainingConfig) -> Run:
-        """Check and write a run's folder; nothing is started."""
-        from .training.runs import Run
-
-        self.preflight(project, config).raise_problems()
-        return Run.create(project.runs_dir, config)
-
-    def bundle(self, project: Project, run: Run, out: Path | None = None, include_base: bool = False, progress: Progress = silent) -> dict[str, Any]:
-        """Pack a run with all it needs into one file that any machine with Lora Studio trains."""
-        from .bundle import pack
-
-        file = out or Path(f"{project.name}-{run.folder.name}.zip")
-        return pack(project, run, file, include_base and not self._is_demo(run.config().base), progress, self.lora_dir)
-
-    def unbundle(self, file: Path, base: Path | None = None, train: bool = False, progress: Progress = silent) -> Placed:
-        """Put a bundle's run, samples and LoRAs into its project; ``train``: it is to be trained here, so its base must be here too."""
-        from .bundle import place
-        from .demo import checkpoint_path
-
-        beside = [self.lora_dir.parent / "Stable-diffusion"] if self.lora_dir else []
-        known = [checkpoint_path(), *beside, Path("models") / "Stable-diffusion"]
-        demo = base is not None and str(base) == DEMO_BASE
-        return place(file, self.projects_dir, self.lora_dir, checkpoint_path() if demo else base, known, progress, need_base=train)
 
     def grids(self, run: Run) -> list[dict[str, Any]]:
         """The grids of a run, newest first."""
@@ -598,6 +598,12 @@ class Studio:
         now = Project.open(project.folder)
         replace(now, settings={**now.settings, step: _plain(options)}).save()
 
+    @staticmethod
+    def _is_demo(base: str) -> bool:
+        from .demo import checkpoint_path
+
+        return Path(base).resolve() == checkpoint_path().resolve()
+
     def _training_start(self, project: Project, base: str | Path, preset: str) -> Start:
         from .demo import checkpoint_path
         from .training.prepare import Start
@@ -630,12 +636,6 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     return str(value) if isinstance(value, Path) else value
 
-
-    @staticmethod
-    def _is_demo(base: str) -> bool:
-        from .demo import checkpoint_path
-
-        return Path(base).resolve() == checkpoint_path().resolve()
 
 def _remove_empty(folder: Path) -> None:
     """Remove a project folder that holds nothing but what was just made."""
