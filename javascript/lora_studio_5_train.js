@@ -42,8 +42,7 @@
                 if (!page.contains(maker)) Studio.fill(page, card.node, maker, past.node);
                 if (fresh) {
                     choice = remembered() || {base: "", preset: "character", settings: {}, ...(found.chosen || {})};
-                    if (choice.base === "demo") choice.base = "";
-                    choice.base = choice.base || picker.proposal();
+                    choice.base = picker.known(choice.base) || picker.proposal();
                     picker.set(choice.base);
                     options.set(choice.settings);
                     maker.open = !history.runs.some((r) => r.state === "running");

@@ -66,6 +66,11 @@
             node, load,
             set(path) { chosen = path; draw(); },
             value: () => chosen,
+            // A base of an earlier time as it is called here; "" where it is not there and other paths are not allowed.
+            known(base) {
+                const found = checkpoints.find((c) => c.path === base || (base === "demo" && c.title === "demo"));
+                return found ? found.path : base !== "demo" && Studio.state.session.paths_allowed ? base : "";
+            },
             // Without a choice of the person's: what is set under Settings, else the first real checkpoint, else the demo.
             proposal() {
                 const wanted = Studio.state.session.settings.default_base, usable = checkpoints.filter((c) => c.family);
