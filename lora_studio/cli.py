@@ -261,7 +261,10 @@ def _follow(args: argparse.Namespace, studio: Studio, run: Any) -> Any:
             show(data["step"], data["total"], f"epoch {data['epoch']}/{data['epochs']}  loss {data['loss_average']:.4f}")
         elif event.type == "phase" and not args.quiet:
             count = f" {data['done']}/{data['total']}" if "done" in data else ""
+            count += f" loss {data['loss']:.4f}, best in epoch {data['best_epoch']}" if data.get("name") == "validation" else ""
             print(f"{data.get('name', '')}{count}", file=sys.stderr)
+        elif event.type == "started" and "machines_command" in data:
+            _say(args, f"{data['processes']} processes. On two machines that share the run's folder: {data['machines_command']}")
         elif event.type == "checkpoint":
             _say(args, f"Saved {data['lora_path'] if 'lora_path' in data else data['path']}")
         elif event.type == "warning":

@@ -87,9 +87,10 @@ def _find(name: str, kind: Kind) -> Any:
     try:
         return getattr(importlib.import_module(module), cls)
     except ImportError as error:
+        small = "Choose adamw: a LoRA is small, so 8-bit states save only a few MB."
         raise UserError(
             f"The optimizer {name} needs the package {module.split('.')[0]}, which is not installed.",
-            "Choose adamw: a LoRA is small, so 8-bit states save only a few MB.",
+            small if name == "adamw8bit" else "Install the training packages again (`lora_studio doctor` says how), or choose adamw.",
         ) from error
 
 
