@@ -51,7 +51,16 @@
                 document.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape"}));
             }, {kind: "small"}));
             await Studio.dialog({title: t("Bases that people train on"), wide: true, body: h("div", {},
-                h("p.ls-hint", {}, t("Train on the ancestor of the models you draw with: the LoRA then fits all of them. The files go to {folder}.", {folder})), bases.map(row))});
+                h("p.ls-hint", {}, t("Train on the ancestor of the models you draw with: the LoRA then fits all of them. The files go to {folder}.", {folder})), bases.map(row), Studio.state.session.paths_allowed ? elsewhere() : null)});
+        }
+        // Any other checkpoint by its address.
+        function elsewhere() {
+            const url = h("input.ls-input", {type: "text", spellcheck: false, placeholder: "https://…/model.safetensors"}), file = h("input.ls-input", {type: "text", spellcheck: false, placeholder: "model.safetensors"});
+            return h("div.ls-base-own", {}, h("strong", {}, t("Another address")), Studio.field(t("Address of the .safetensors file"), url), Studio.field(t("Name of the file here (may be left empty)"), file),
+                Studio.button(t("Download"), async () => {
+                    bar.follow(await Studio.api.post("training/bases/download", {url: url.value, file: file.value}));
+                    document.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape"}));
+                }, {kind: "small"}));
         }
         async function ended(job) {
             if (job.state === "failed") Studio.toast(ts(job.error), "error", ts(job.hint));

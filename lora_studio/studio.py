@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .evaluation import EvaluateOptions, GridOptions
     from .host.base import Host
     from .tagging import TagOptions, TagReport
+    from .training.bases import Base
     from .training.config import TrainingConfig
     from .training.inspect import Inspection
     from .training.kohya_use import Taken
@@ -350,6 +351,18 @@ class Studio:
         from .training import bases
 
         return {"file": bases.download(bases.find(name), folder, progress).name}
+
+    def own_base(self, url: str, file: str) -> Base:
+        """A base at an address of the person's own; raises UserError for what cannot be one."""
+        from .training import bases
+
+        return bases.own(url, file)
+
+    def download_own_base(self, base: Base, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+        """Fetch it into the checkpoint folder."""
+        from .training import bases
+
+        return {"file": bases.download(base, folder, progress).name}
 
     def import_settings(self, project: Project, files: Sequence[Path], name: str = "", base: Path | None = None) -> Taken:
         """Take over settings of kohya's trainer or its GUI: kept as a preset (``name``) that becomes the project's choice."""

@@ -6,10 +6,11 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from ..errors import UserError
 from ..fetching import fetch
-from ..files import explain_os_error
+from ..files import explain_os_error, validate_name
 from ..progress import Progress, silent
 from .basefile import family_of
 
@@ -125,6 +126,24 @@ def find(name: str) -> Base:
     if name not in CATALOGUE:
         raise UserError(f"There is no base model {name} to download.", "Choose one of the list.")
     return CATALOGUE[name]
+
+
+def own(url: str, file: str = "") -> Base:
+    """A base at an address of the person's own; ``file``: its name here, by default the address's last part.
+
+    Raises:
+        UserError: not a secure address, or not the name of a .safetensors file.
+    """
+    parts = urlsplit(url.strip())
+    if parts.scheme != "https" or not parts.hostname:
+        raise UserError("The address has to begin with https://", "Copy the address of the file itself, not of the page about it.")
+    # The page of a file on Hugging Face, which is easily taken for the file.
+    address = url.strip().replace("/blob/", "/resolve/", 1) if parts.hostname.endswith("huggingface.co") else url.strip()
+    name = file.strip() or unquote(parts.path).rsplit("/", 1)[-1]
+    if not name.lower().endswith(".safetensors"):
+        what = name or "This address"
+        raise UserError(f"{what} is not a .safetensors file.", "Give the file a name that ends in .safetensors; other formats are not taken.")
+    return Base("own", name, "", validate_name(name), address, 0, ("", ""))
 
 
 def download(base: Base, folder: Path, progress: Progress = silent) -> Path:

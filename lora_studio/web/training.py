@@ -109,6 +109,22 @@ def routes(context: Context) -> APIRouter:
 
         return JSON(context.jobs.start(BASE_JOB, "", fetch))
 
+    @own.post("/training/bases/download")
+    async def download_own(request: Request) -> Response:
+        """{url, file}: fetches a .safetensors checkpoint from any https address, where people may type paths; as a job of no project."""
+        body = await read_body(request)
+        host = context.host
+        if not host.paths_allowed():
+            raise UserError("Other addresses are not allowed on this page.", "Choose one of the list.")
+        base = studio.own_base(_text(body, "url"), _text(body, "file"))
+
+        def fetch(progress: Any) -> Any:
+            done = studio.download_own_base(base, host.checkpoints_dir, progress)
+            host.refresh_checkpoints()
+            return done
+
+        return JSON(context.jobs.start(BASE_JOB, "", fetch))
+
     # -- runs --------------------------------------------------------------------
 
     @own.get(ONE + "/runs")

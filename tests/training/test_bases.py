@@ -148,6 +148,32 @@ def test_without_a_network_it_is_said_what_to_put_where(tmp_path: Path, monkeypa
     assert f"put small.safetensors into {tmp_path}" in error.value.hint
 
 
+@pytest.mark.parametrize(
+    ("url", "file", "address", "name"),
+    [
+        ("https://example.org/a%20b.safetensors?token=1", "", "https://example.org/a%20b.safetensors?token=1", "a b.safetensors"),
+        ("https://huggingface.co/x/y/blob/main/z.safetensors", "", "https://huggingface.co/x/y/resolve/main/z.safetensors", "z.safetensors"),
+        (" https://civitai.com/api/download/models/1 ", "mine.safetensors", "https://civitai.com/api/download/models/1", "mine.safetensors"),
+    ],
+)
+def test_an_address_of_one_s_own(url: str, file: str, address: str, name: str) -> None:
+    found = bases.own(url, file)
+    assert (found.url, found.file) == (address, name)
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("http://example.org/a.safetensors", ""), ("file:///etc/passwd", "a.safetensors"), ("", ""), ("https://", "a.safetensors"),
+        ("https://example.org/a.ckpt", ""), ("https://example.org/a.safetensors", "../../a.safetensors"), ("https://example.org/", ""),
+        ("https://example.org/..%2Fa.safetensors", "C:\\a.safetensors"), ("https://example.org/a.safetensors", ".safetensors"),
+    ],
+)  # fmt: skip
+def test_addresses_and_names_that_are_refused(url: str, file: str) -> None:
+    with pytest.raises(UserError):
+        bases.own(url, file)
+
+
 def test_the_catalogue_is_the_notebooks_lists(tmp_path: Path) -> None:
     titles = {base.title for base in CATALOGUE.values()}
     assert {b.family for b in CATALOGUE.values()} == {"sd1", "sdxl"} and len(titles) == 9

@@ -301,6 +301,26 @@ def test_hostile_names_of_bases(client: Any, context: Any, name: str) -> None:
     assert not context.jobs.list()
 
 
+def test_other_addresses_where_people_may_type_paths(client: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def fetched(url: str, target: Path, progress: Any, **more: Any) -> None:
+        seen.append(url)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"x")
+
+    monkeypatch.setattr("lora_studio.training.bases.fetch", fetched)
+    path = f"{URL}/training/bases/download"
+    assert client.post(path, json={"url": "http://example.org/a.safetensors"}).status_code == 422
+    assert client.post(path, json={"url": "https://example.org/a.safetensors", "file": "../a.safetensors"}).status_code == 422
+    context.host.only_local = False
+    assert client.post(path, json={"url": "https://example.org/a.safetensors"}).status_code == 422
+    context.host.only_local = True
+    job = client.post(path, json={"url": "https://example.org/a.safetensors", "file": "mine.safetensors"}).json()
+    assert context.jobs.wait(job["id"], 10).result == {"file": "mine.safetensors"}
+    assert seen == ["https://example.org/a.safetensors"] and (context.host.checkpoints_dir / "mine.safetensors").is_file()
+
+
 def test_without_a_network_the_download_says_so(client: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
