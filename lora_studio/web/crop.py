@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -40,7 +41,7 @@ def routes(context: Context) -> APIRouter:
     @own.get(ONE)
     async def crops(project: str) -> Response:
         """Options, and for every picture of raw/ its box, its size and what to think of."""
-        return JSON(await in_thread(lambda: studio.crops(context.project(project))))
+        return await in_thread(lambda: _rows(studio.crops(context.project(project))))
 
     @own.put(ONE + "/options")
     async def options(project: str, request: Request) -> Response:
@@ -133,6 +134,11 @@ def routes(context: Context) -> APIRouter:
         return JSON(await in_thread(start, "crop", project, *(["--force"] if force else [])))
 
     return own
+
+
+def _rows(found: dict[str, Any]) -> Response:
+    """Like JSON, for what is known to be plain and finite: looking for the rest takes longer than all else with ten thousand pictures."""
+    return Response(json.dumps(found, ensure_ascii=False, separators=(",", ":"), allow_nan=False), media_type="application/json", headers=NO_STORE)
 
 
 def _download(name: str) -> dict[str, str]:
