@@ -175,14 +175,14 @@
     Studio.state = {project: null, session: null, step: "project"};
 
     // -- messages ------------------------------------------------------------
-    Studio.toast = function (text, kind = "info", hint = "") {
+    Studio.toast = function (text, kind = "info", hint = "", seconds = 6) {
         const box = Studio.root.querySelector(".ls-toasts");
         const note = Studio.h("div.ls-toast", {class: "ls-" + kind, role: kind === "error" ? "alert" : "status"},
             Studio.h("div", {}, text), hint ? Studio.h("div.ls-hint", {}, hint) : null,
             Studio.h("button.ls-close", {type: "button", title: Studio.t("Close"), "aria-label": Studio.t("Close"), onclick: () => note.remove()}, "×"));
         box.append(note);
         while (box.children.length > 4) box.firstChild.remove();
-        if (kind !== "error") setTimeout(() => note.remove(), 6000);
+        if (kind !== "error") setTimeout(() => note.remove(), 1000 * seconds);
         return note;
     };
     // Show an error and go on: attempt(async () => …) gives undefined when it failed.

@@ -83,6 +83,28 @@ def _new(args: argparse.Namespace, studio: Studio) -> Any:
     return report
 
 
+def _add(args: argparse.Namespace, studio: Studio) -> Any:
+    try:
+        report = studio.add_images(studio.open(args.project), args.images, _progress(args, "add"))
+    finally:
+        for folder in args.images if args.take else ():
+            shutil.rmtree(folder, ignore_errors=True)
+    _say(args, f"{len(report['added'])} pictures were added.")
+    _say_left_out(args, report["skipped"])
+    return report
+
+
+def _check(args: argparse.Namespace, studio: Studio) -> Any:
+    report = studio.check(studio.open(args.project), _progress(args, "check"))
+    for advice in report["advice"]:
+        _say(args, advice["text"].format(**advice["values"]))
+        for name in advice["names"][:10]:
+            _say(args, f"  {name}")
+    if not report["advice"]:
+        _say(args, f"{report['total']} pictures, nothing to complain of.")
+    return report
+
+
 CROP_FLAGS = (
     "size", "base", "focal", "upscale", "format", "quality", "pad", "parts", "flip", "split", "split_overlap", "rename", "rename_start",
 )  # fmt: skip
@@ -568,6 +590,14 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add("new", _new, "make a project from pictures")
     sub.add_argument("name")
     sub.add_argument("--images", nargs="+", required=True, metavar="DIR", help="files, folders or ZIPs")
+
+    sub = add("add", _add, "bring more pictures into a project")
+    sub.add_argument("project")
+    sub.add_argument("--images", nargs="+", required=True, metavar="DIR", help="files, folders or ZIPs")
+    sub.add_argument("--take", action="store_true", help=argparse.SUPPRESS)  # the page's uploads: not needed afterwards
+
+    sub = add("check", _check, "blurred, too small, nearly the same twice: what to think of the pictures")
+    sub.add_argument("project")
 
     sub = add("crop", _crop, "cut the pictures to training size")
     sub.add_argument("project")

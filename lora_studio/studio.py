@@ -79,7 +79,40 @@ class Studio:
 
         return _plain(asdict(import_images(images, project, progress)))
 
+    def overview(self, project: Project) -> dict[str, dict[str, Any]]:
+        """For each of the six steps whether it is done, what to know of it, and the next thing to do."""
+        from .overview import overview
+
+        return overview(project)
+
     # -- pictures ------------------------------------------------------------
+
+    def check(self, project: Project, progress: Progress = silent) -> dict[str, Any]:
+        """Look at every picture of ``raw/`` for blur, doubles and the like; the same as `quality` afterwards."""
+        from .dataset import quality
+
+        quality.check(_pictures_home(project), project.studio_dir, progress)
+        return self.quality(project)
+
+    def quality(self, project: Project) -> dict[str, Any]:
+        """What is known of the pictures' quality, with advice; nothing is looked at anew."""
+        from .crop.options import CropOptions as Options
+        from .dataset import quality
+
+        side = quality.smaller_side(str(project.settings.get("crop", {}).get("size", Options().size)))
+        return quality.report(_pictures_home(project), project.studio_dir, side)
+
+    def remove_pictures(self, project: Project, where: str, names: Sequence[str]) -> str:
+        """Move pictures of ``raw`` or ``dataset`` with their captions into the project's trash; returns the batch for `restore_pictures`."""
+        from .dataset.trash import take_out
+
+        return take_out(project, where, names)
+
+    def restore_pictures(self, project: Project, batch: str) -> list[str]:
+        """Bring back what was removed at once."""
+        from .dataset.trash import bring_back
+
+        return bring_back(project, batch)
 
     def pictures(self, project: Project, where: str) -> Listing:
         """The pictures of ``raw`` or ``dataset`` with their sizes."""
@@ -624,6 +657,11 @@ class Studio:
         demo = checkpoint_path()
         path = demo if str(base) == DEMO_BASE else Path(base)
         return Start(project, path, preset, path.resolve() == demo.resolve(), self.presets_dir, self.lora_dir)
+
+
+def _pictures_home(project: Project) -> Path:
+    """Where the originals are: raw/, or dataset/ of a folder that came without one."""
+    return project.raw_dir if project.raw_dir.is_dir() and any(project.raw_dir.iterdir()) else project.dataset_dir
 
 
 def _pictures_dir(project: Project, where: str) -> Path:

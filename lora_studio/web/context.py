@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,48 @@ if TYPE_CHECKING:
     from .runwatch import RunWatch
 
 RECENT = "_recent.json"
+
+
+@dataclass(frozen=True)
+class KnownProject:
+    """A project on the list. ``cover``: [folder, picture name] or None. ``changed``: seconds since 1970."""
+
+    id: str
+    name: str
+    folder: Path
+    trigger: str
+    pictures: int
+    cover: tuple[str, str] | None
+    changed: float
+
+    @classmethod
+    def look(cls, identity: str, folder: Path) -> KnownProject | None:
+        """None for a folder that is no project (any more)."""
+        try:
+            project = Project.open(folder)
+        except UserError:
+            return None
+        raw, dataset = picture_names(project.raw_dir), picture_names(project.dataset_dir)
+        times = [path.stat().st_mtime for path in (folder, project.raw_dir, project.dataset_dir, project.runs_dir) if path.exists()]
+        cover = ("dataset", min(dataset)) if dataset else ("raw", min(raw)) if raw else None
+        return cls(identity, project.name, folder, project.trigger, len(raw) or len(dataset), cover, max(times, default=0.0))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name, "folder": str(self.folder), "trigger": self.trigger, "pictures": self.pictures, "cover": self.cover,
+            "changed": self.changed,
+        }  # fmt: skip
+
+
+def picture_names(folder: Path) -> list[str]:
+    """The names of the pictures directly in a folder; none when it is not there."""
+    from ..dataset.items import is_picture_name
+
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if is_picture_name(entry.name) and not entry.name.startswith(".")]
+    except OSError:
+        return []
 
 
 @dataclass
@@ -83,6 +126,24 @@ class Context:
             return {str(k): Path(v) for k, v in known["elsewhere"].items()}
         except (UserError, KeyError, TypeError, AttributeError):
             return {}
+
+    def forget(self, identity: str) -> None:
+        """Take a folder elsewhere off the list. Raises UserError for a project of the projects folder, which is always on it."""
+        known = self.opened()
+        if identity not in known:
+            raise UserError("This project lies in the projects folder; it stays on the list as long as the folder is there.", "Move the folder away.")
+        kept = {k: str(v) for k, v in known.items() if k != identity}
+        atomic_write_json(self.studio.projects_dir / RECENT, {"elsewhere": kept})
+
+    def known_projects(self) -> list[KnownProject]:
+        """Every project of the projects folder and every folder opened here, the one changed last first."""
+        try:
+            folders = [p for p in self.studio.projects_dir.iterdir() if p.is_dir() and not p.name.startswith((".", "_"))]
+        except OSError:
+            folders = []
+        found = [(folder.name, folder) for folder in folders] + list(self.opened().items())
+        looked = [known for identity, folder in found if (known := KnownProject.look(identity, folder)) is not None]
+        return sorted(looked, key=lambda known: -known.changed)
 
     def remember(self, project: Project) -> str:
         """Keep a folder elsewhere so that its id opens it again; returns the id."""

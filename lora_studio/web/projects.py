@@ -1,26 +1,245 @@
-"""Routes of projects."""
+"""Routes of projects: list, make, open, bring pictures in, take pictures out."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
+from ..errors import UserError
+from ..files import TEMPORARY_PREFIX
 from ..project import Project
 from .app import JSON, router
+from .body import build, read_body
 from .context import Context
 from .gate import in_thread
 
+ONE = "/projects/{project}"
+LARGEST = 512 * 2**20  # bytes of one file
+INCOMING = "_incoming"
+SHOWN = 200
+
+
+@dataclass(frozen=True)
+class NewProject:
+    """A project's name, which is the LoRA's file name too."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class FolderPath:
+    """A folder of this machine."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Files and folders of this machine; none: what was uploaded."""
+
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Pictures by name."""
+
+    where: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What was taken out at once."""
+
+    batch: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What may be changed of a project as a whole."""
+
+    trigger: str
+
 
 def describe(context: Context, project: Project) -> dict[str, Any]:
-    return {"id": context.identity(project), "name": project.name, "trigger": project.trigger, "traits": list(project.traits), "overview": {}}
+    return {
+        "id": context.identity(project),
+        "name": project.name,
+        "folder": str(project.folder),
+        "trigger": project.trigger,
+        "traits": list(project.traits),
+        "overview": context.studio.overview(project),
+    }
 
 
 def routes(context: Context) -> APIRouter:
     own = router()
+    studio = context.studio
 
-    @own.get("/projects/{project}")
+    @own.get("/projects")
+    async def projects() -> Response:
+        """{projects: [{id, name, folder, pictures, cover, changed}], newest first, paths_allowed}."""
+
+        def listed() -> dict[str, Any]:
+            here = [{"id": found.id, **found.to_dict()} for found in context.known_projects()]
+            return {"projects": here[:SHOWN], "paths_allowed": context.host.paths_allowed()}
+
+        return JSON(await in_thread(listed))
+
+    @own.post("/projects")
+    async def make(request: Request) -> Response:
+        """Make an empty project. Body: {name}."""
+        wanted = build(NewProject, await read_body(request))
+        return JSON(await in_thread(lambda: describe(context, Project.create(studio.projects_dir, wanted.name))), 201)
+
+    @own.post("/projects/open")
+    async def opened(request: Request) -> Response:
+        """Open a project or a Loras/<name> folder by its path. Body: {path}."""
+        wanted = build(FolderPath, await read_body(request))
+        _paths_allowed(context)
+
+        def work() -> dict[str, Any]:
+            project = Project.open(Path(_unquoted(wanted.path)))
+            context.remember(project)
+            return describe(context, project)
+
+        return JSON(await in_thread(work))
+
+    @own.get(ONE)
     async def one(project: str) -> Response:
+        """{id, name, folder, trigger, traits, overview}."""
         return JSON(await in_thread(lambda: describe(context, context.project(project))))
 
+    @own.put(ONE)
+    async def change(request: Request, project: str) -> Response:
+        """Set the trigger word (captions are changed under Edit). Body: {trigger}."""
+        wanted = build(Changes, await read_body(request))
+
+        def work() -> dict[str, Any]:
+            changed = replace(context.project(project), trigger=wanted.trigger.strip())
+            changed.save()
+            context.hub.publish("changed", project, {})
+            return describe(context, changed)
+
+        return JSON(await in_thread(work))
+
+    @own.delete(ONE)
+    async def forget(project: str) -> Response:
+        """Take a folder elsewhere off the list; the folder stays as it is."""
+        await in_thread(context.forget, project)
+        return JSON({})
+
+    @own.post(ONE + "/uploads")
+    async def upload(request: Request, project: str, name: str) -> Response:
+        """One file as the request's body, kept until the import. {name, bytes}."""
+        folder = await in_thread(lambda: _incoming(context, context.project(project)))
+        return JSON(await _receive(request, folder, name))
+
+    @own.post(ONE + "/import")
+    async def bring(request: Request, project: str) -> Response:
+        """Import what was uploaded, or files and folders of this machine. Body: {paths?}. A job "import"."""
+        wanted = build(Sources, await read_body(request))
+        opened = await in_thread(context.project, project)
+        if wanted.paths:
+            _paths_allowed(context)
+            return JSON(context.start_command("import", project, "add", str(opened.folder), "--images", *map(_unquoted, wanted.paths)), 202)
+        folder = _incoming(context, opened)
+        if not any(folder.iterdir()):
+            raise UserError("Nothing was uploaded.", "Drop pictures first.")
+        return JSON(context.start_command("import", project, "add", str(opened.folder), "--images", str(folder), "--take"), 202)
+
+    @own.get(ONE + "/check")
+    async def checked(project: str) -> Response:
+        """What is known of the pictures' quality: {advice, pictures, pending}, without looking at pictures anew."""
+        return JSON(await in_thread(lambda: studio.quality(context.project(project))))
+
+    @own.post(ONE + "/check")
+    async def check(project: str) -> Response:
+        """Look at every picture that was not looked at yet. A job "check"."""
+        opened = await in_thread(context.project, project)
+        return JSON(context.start_command("check", project, "check", str(opened.folder)), 202)
+
+    @own.post(ONE + "/pictures/remove")
+    async def remove(request: Request, project: str) -> Response:
+        """Move pictures of raw or dataset into the project's trash. Body: {where, names}. {batch}."""
+        wanted = build(Chosen, await read_body(request))
+        batch = await in_thread(lambda: studio.remove_pictures(context.project(project), wanted.where, wanted.names))
+        context.hub.publish("changed", project, {})
+        return JSON({"batch": batch})
+
+    @own.post(ONE + "/pictures/restore")
+    async def restore(request: Request, project: str) -> Response:
+        """Bring back what was removed at once. Body: {batch}. {names}."""
+        wanted = build(Batch, await read_body(request))
+        names = await in_thread(lambda: studio.restore_pictures(context.project(project), wanted.batch))
+        context.hub.publish("changed", project, {})
+        return JSON({"names": names})
+
     return own
+
+
+def _paths_allowed(context: Context) -> None:
+    if not context.host.paths_allowed():
+        raise UserError("Paths of this machine are switched off here (--hide-ui-dir-config, or the page is open to others).", "Upload the pictures.")
+
+
+def _unquoted(path: str) -> str:
+    """As Windows copies it: in quotes."""
+    found = path.strip().strip('"').strip()
+    if not found or not Path(found).is_absolute():
+        raise UserError(f"{found or 'This'} is not a whole path.", r"For example /home/me/pictures or C:\Users\me\Pictures.")
+    return found
+
+
+def _incoming(context: Context, project: Project) -> Path:
+    # Beside the projects, so that a broken upload never lies among somebody's pictures.
+    folder = context.studio.projects_dir / INCOMING / context.identity(project)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+async def _receive(request: Request, folder: Path, name: str) -> dict[str, Any]:
+    """Write a request's body to a file of this name. Raises UserError for a name that is none, too much, or an upload that broke off."""
+    from ..dataset.importing import portable_stem
+
+    plain = Path(name.replace("\\", "/")).name
+    stem, suffix = portable_stem(Path(plain).stem), validate_suffix(Path(plain).suffix)
+    target = folder / (stem + suffix)
+    number = 2
+    while target.exists():
+        target, number = folder / f"{stem}_{number}{suffix}", number + 1
+    temporary = folder / f"{TEMPORARY_PREFIX}{target.name}"
+    written, expected = 0, int(request.headers.get("content-length") or -1)
+    try:
+        with temporary.open("wb") as file:
+            async for chunk in request.stream():
+                written += len(chunk)
+                if written > LARGEST:
+                    raise UserError(f"{plain} is larger than {LARGEST // 2**20} MB.", "Give the path of its folder instead.")
+                file.write(chunk)
+        if expected not in (-1, written):
+            raise UserError(f"The upload of {plain} broke off.", "Drop it again.")
+        temporary.replace(target)
+    except OSError as error:
+        raise UserError(f"{plain} cannot be stored: {error.strerror}.", "Free some space, then drop it again.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return {"name": target.name, "bytes": written}
+
+
+def validate_suffix(suffix: str) -> str:
+    """Raises UserError for a kind of file that is neither a picture, a caption nor a ZIP."""
+    from ..dataset.images import SUFFIXES
+
+    found = suffix.lower()
+    if found not in SUFFIXES and found not in (".txt", ".zip"):
+        raise UserError(f"{suffix or 'A file without a suffix'} is not read.", "PNG, JPEG, WebP, AVIF, BMP and GIF, captions (.txt) and ZIPs are.")
+    return found
+
+

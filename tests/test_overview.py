@@ -1,0 +1,56 @@
+"""What each step says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lora_studio.overview import Standing, overview, standing, steps
+from lora_studio.project import Project
+
+NAMES = ("project", "crop", "tag", "edit", "train", "test")
+WAY = [
+    (Standing(), "", ("project", "crop", "tag", "edit", "train", "test")),
+    (Standing(raw=20), "project", ("crop", "tag", "edit", "train", "test")),
+    (Standing(raw=20, cropped=20), "project crop", ("tag", "edit", "train", "test")),
+    (Standing(raw=20, cropped=20, captions=20), "project crop tag", ("edit", "train", "test")),
+    (Standing(raw=20, cropped=20, captions=20, trigger="hanako"), "project crop tag edit", ("train", "test")),
+    (Standing(raw=20, cropped=20, captions=20, trigger="hanako", runs=1, running=True), "project crop tag edit", ("test",)),
+    (Standing(raw=20, cropped=20, captions=20, trigger="hanako", runs=1, epochs=5), "project crop tag edit train", ("test",)),
+    (Standing(raw=20, cropped=20, captions=20, trigger="hanako", runs=1, epochs=5, recommended=2), "project crop tag edit train test", ()),
+]
+
+
+@pytest.mark.parametrize(("now", "done", "open_steps"), WAY)
+def test_step_by_step(now: Standing, done: str, open_steps: tuple[str, ...]) -> None:
+    found = steps(now)
+    assert tuple(found) == NAMES
+    assert " ".join(name for name in NAMES if found[name].done) == done
+    for name in open_steps:
+        assert found[name].next is not None, name
+    for step in found.values():
+        for text, values in filter(None, (step.note, step.next)):
+            assert text.format(**values)
+        assert step.go in ("", *NAMES) and (not step.go or step.next)
+
+
+def test_one_untagged_picture_keeps_the_step_open() -> None:
+    found = steps(Standing(raw=3, cropped=3, captions=2))["tag"]
+    assert not found.done and found.note == ("{n} of {total} have tags", {"n": 2, "total": 3})
+
+
+def test_what_lies_in_the_folders(tmp_path: Path) -> None:
+    project = Project.create(tmp_path, "hana")
+    assert standing(project) == Standing()
+    for name in ("a.png", "b.jpg", ".hidden.png"):
+        Image.new("RGB", (8, 8)).save(project.raw_dir / name)
+    Image.new("RGB", (8, 8)).save(project.dataset_dir / "a.png")
+    Image.new("RGB", (8, 8)).save(project.dataset_dir / "b.png")
+    (project.dataset_dir / "a.txt").write_text("1girl", encoding="utf-8")
+    (project.dataset_dir / "b.txt").write_text("", encoding="utf-8")  # nothing in it: no tags
+    (project.dataset_dir / "gone.txt").write_text("1girl", encoding="utf-8")  # of no picture
+    assert standing(project) == Standing(raw=2, cropped=2, captions=1)
+    assert overview(project)["crop"] == {"done": True, "note": ["{n} cropped", {"n": 2}], "next": None}
+    assert overview(Project(tmp_path / "nothing here", "x"))["project"]["done"] is False

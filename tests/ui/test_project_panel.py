@@ -1,0 +1,107 @@
+"""The project step in a browser: a project made from dropped pictures, what is said of them, pictures taken out and brought back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageFilter
+
+from lora_studio.demo.raw_pictures import raw_picture
+from lora_studio.demo.scene import parse_character, sample_scene
+from tests.ui.test_page_starts import KINDS, open_tab
+
+pytestmark = pytest.mark.slow
+
+
+def draw(folder: Path, count: int = 4) -> Path:
+    """Pictures as a person has them: one of them blurred, one twice, one broken, a caption."""
+    rng, who = random.Random(3), parse_character("purple hair, short hair, yellow eyes")
+    folder.mkdir(parents=True)
+    pictures: list[Image.Image] = [raw_picture(sample_scene(rng, who), rng).image for _ in range(count)]
+    for k, picture in enumerate(pictures):
+        picture.save(folder / f"花 {k}.png")
+    pictures[0].resize((pictures[0].width // 2, pictures[0].height // 2)).save(folder / "again.jpg", quality=80)
+    pictures[1].filter(ImageFilter.GaussianBlur(12)).save(folder / "soft.png")
+    (folder / "花 0.txt").write_text("1girl, smile", encoding="utf-8")
+    (folder / "broken.png").write_bytes(b"no picture at all")
+    return folder
+
+
+def name_it(page: Any, name: str) -> None:
+    page.locator(".ls-dialog input").fill(name)
+    page.locator(".ls-dialog button.ls-primary").click()
+
+
+def badges(page: Any, name: str) -> list[str]:
+    return page.locator(f'.ls-sheet-cell[data-name="{name}"] .ls-badge').all_text_contents()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_project_from_chosen_pictures(studio_page: Callable[..., str], page: Any, console: Any, tmp_path: Path, kind: str) -> None:
+    console.allow("status of 422")  # a name that is none
+    files = sorted(draw(tmp_path / "mine").iterdir())
+    open_tab(page, kind, studio_page(kind, tmp_path / "data"))
+    page.locator(".ls-drop input[type=file]").first.set_input_files(files)
+    page.wait_for_selector(".ls-dialog")
+    name_it(page, "a/b")  # not a name: said, and asked again
+    page.wait_for_selector(".ls-toast.ls-error")
+    page.wait_for_selector(".ls-dialog")
+    name_it(page, "hana 花")
+    page.wait_for_selector(".ls-left-out", timeout=120_000)
+    assert "broken.png" in page.locator(".ls-left-out").text_content()
+    page.keyboard.press("Escape")
+    page.wait_for_function("() => document.querySelectorAll('.ls-sheet-cell').length === 6")
+    projects = tmp_path / "data" / ("projects" if kind == "page" else "lora_studio/projects")
+    raw = projects / "hana 花" / "raw"
+    assert {p.name for p in raw.iterdir()} == {"again.jpg", "soft.png", "花 0.png", "花 0.txt", "花 1.png", "花 2.png", "花 3.png"}
+    assert not list(projects.glob("_incoming/*/*"))
+    # What there is to say of them comes by itself.
+    page.wait_for_selector(".ls-advice-row[data-kind=blurred]", timeout=120_000)
+    assert "blurred" in badges(page, "soft.png") and "twice" in badges(page, "again.jpg") and "twice" not in badges(page, "花 0.png")
+    assert page.locator(".ls-step[data-step=project]").text_content().startswith("✓")
+    page.locator(".ls-advice-row[data-kind=double] button").click()
+    page.get_by_role("button", name="Take out of the project").click()
+    page.wait_for_function("() => document.querySelectorAll('.ls-sheet-cell').length === 4")  # a blurred copy is a copy too
+    assert not (raw / "again.jpg").exists()
+    page.get_by_role("button", name="Bring back").click()
+    page.wait_for_function("() => document.querySelectorAll('.ls-sheet-cell').length === 6")
+    assert (raw / "again.jpg").exists()
+
+
+def test_by_path_then_opened_again(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
+    folder = draw(tmp_path / "her pictures")
+    url = studio_page("page", tmp_path / "data")
+    open_tab(page, "page", url)
+    page.locator(".ls-path-row input").fill(f'"{folder}"')
+    page.get_by_role("button", name="Bring in").click()
+    assert page.locator(".ls-dialog input").input_value() == "her pictures"
+    name_it(page, "hana")
+    page.wait_for_selector(".ls-left-out", timeout=120_000)
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".ls-sheet-cell")
+    page.get_by_label("Trigger word").fill("hanako")
+    page.get_by_label("Trigger word").press("Tab")
+    page.wait_for_function("() => LoraStudio.state.project.trigger === 'hanako'")
+    page.get_by_role("button", name="All projects").click()
+    page.wait_for_selector(".ls-project-card")
+    card = page.locator(".ls-project-card")
+    assert card.count() == 1 and "hanako" in card.text_content()
+    card.click()
+    page.wait_for_selector(".ls-sheet-cell")
+    # A Loras/<name> folder of somebody else's notebooks, opened by its path and taken off the list again.
+    other = tmp_path / "Loras" / "yuki"
+    (other / "dataset").mkdir(parents=True)
+    Image.new("RGB", (64, 64)).save(other / "dataset" / "a.png")
+    page.get_by_role("button", name="All projects").click()
+    page.get_by_role("button", name="Open another folder").click()
+    name_it(page, str(other))
+    page.wait_for_function("() => document.querySelectorAll('.ls-sheet-cell').length === 1")
+    page.get_by_role("button", name="All projects").click()
+    page.wait_for_function("() => document.querySelectorAll('.ls-project-card').length === 2")
+    page.locator(".ls-project-forget").click()
+    page.wait_for_function("() => document.querySelectorAll('.ls-project-card').length === 1")
+    assert (other / "dataset" / "a.png").exists()
