@@ -103,7 +103,7 @@
             {key: "ctrl+z", text: t("Undo"), run: () => Studio.attempt(state.back)},
             {key: "ctrl+y", text: t("Redo"), run: () => Studio.attempt(state.forward)},
             {key: "shift+ctrl+z", text: t("Redo"), run: () => Studio.attempt(state.forward)},
-            {key: "Enter", text: t("Crop the first picture by hand"), run: () => { const first = names()[0]; if (first) open(first); }},
+            {key: "o", text: t("Crop the first picture by hand"), run: () => { const first = names()[0]; if (first) open(first); }},
         ]);
         const inSight = () => Studio.state.step === "crop" && Studio.visible !== false;
         Studio.on("changed", Studio.debounce((event) => { if (inSight() && (event.what !== "crop" || event.revision !== state.revision)) Studio.attempt(() => state.follow(event)); }, 300));
