@@ -38,7 +38,8 @@ def portable_stem(stem: str) -> str:
     stem = stem.strip(" ").lstrip(".").rstrip(". ").strip() or "picture"
     while len(stem.encode("utf-8")) > LONGEST_NAME:
         stem = stem[:-1]
-    return f"{stem}_" if stem.split(".")[0].strip().lower() in RESERVED else stem
+    first, dot, rest = stem.partition(".")  # Windows looks at what stands before the first dot
+    return f"{first}_{dot}{rest}" if first.strip().lower() in RESERVED else stem
 
 
 def _walk(source: Path) -> list[Path]:

@@ -33,7 +33,7 @@ class JSON(Response):
 
     def render(self, content: Any) -> bytes:
         plain = _plain(content.to_dict() if hasattr(content, "to_dict") else content)
-        return json.dumps(_finite(plain), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+        return json.dumps(_finite(plain), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def _finite(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -12,6 +13,7 @@ from fastapi import Request
 from ..errors import UserError
 
 LARGEST = 16 * 1024 * 1024
+ODD = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)")  # how JSON writes them
 T = TypeVar("T")
 
 
@@ -28,7 +30,18 @@ async def read_body(request: Request) -> dict[str, Any]:
         raise UserError(f"The request is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise UserError("The request is not a JSON object.")
+    if ODD.search(data) and not _is_text(found):
+        raise UserError("The request holds characters that are not valid text.")
     return found
+
+
+def _is_text(value: Any) -> bool:
+    """Whether every text in it can be written to a file and given to the system: no halves of characters, no NUL."""
+    if isinstance(value, dict):
+        return all(_is_text(k) and _is_text(v) for k, v in value.items())
+    if isinstance(value, list):
+        return all(map(_is_text, value))
+    return not isinstance(value, str) or not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
 
 
 def build(cls: type[T], data: dict[str, Any], what: str = "request") -> T:

@@ -67,8 +67,9 @@ def routes(context: Context) -> APIRouter:
         return JSON(await in_thread(lambda: studio.captions_of(context.project(project), names)))
 
     @own.get(ONE + "/groups")
-    async def groups() -> Response:
+    async def groups(project: str) -> Response:
         """The groups of traits."""
+        await in_thread(context.project, project)
         return JSON({"groups": studio.trait_groups()})
 
     @own.post(ONE + "/ops")

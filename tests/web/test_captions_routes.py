@@ -167,7 +167,7 @@ def test_hostile_tags_are_text(client: Any, dataset: Path, tag: str) -> None:
     assert text(dataset, "d") == ""
 
 
-@pytest.mark.parametrize("name", ["../a.png", "..\\a.png", "/etc/passwd", "", ".lora_studio", "a.txt", "no.png", "C:a.png", "\0", "\\\\s\\a.png"])
+@pytest.mark.parametrize("name", ["../a.png", "..\\a.png", "/etc/passwd", "", ".lora_studio", "a.txt", "no.png", "C:a.png", "\\\\s\\a.png"])
 def test_hostile_names_reach_no_file(client: Any, dataset: Path, name: str) -> None:
     before = {p.name: p.read_bytes() for p in dataset.glob("*.txt")}
     post(client, "ops", {"ops": [{"op": "set", "name": name, "tags": ["x"]}]}, 422)
