@@ -16,7 +16,7 @@
             const page = h("div.ls-train");
             root.append(page);
             let project = null, form = null, options = null, draft = null, history = null, asked = 0, starting = false;
-            let choice = {base: "", preset: "character", settings: {}};
+            let choice = {base: "", preset: "character", settings: {}}, release = null;
 
             const picker = Studio.basePicker({picked: (path) => { choice.base = path; look(); }});
             const card = Studio.runCard({changed: () => loadHistory(false)});
@@ -59,7 +59,7 @@
 
             function drawPresets() {
                 const pick = (name, settings) => { choice.preset = name; if (settings) { choice.settings = settings; options.set(settings); } look(); };
-                Studio.fill(cards, CARDS.map(([name, title, text]) => h("button.ls-choice", {type: "button", role: "radio", "aria-checked": String(choice.preset === name), dataset: {preset: name}, onclick: () => pick(name)}, h("strong", {}, t(title)), h("span.ls-hint", {}, t(text)))));
+                Studio.fill(cards, CARDS.map(([name, title, text]) => h("button.ls-choice", {type: "button", role: "radio", tabIndex: choice.preset === name || !CARDS.some(([x]) => x === choice.preset) ? 0 : -1, "aria-checked": String(choice.preset === name), dataset: {preset: name}, onclick: () => pick(name)}, h("strong", {}, t(title)), h("span.ls-hint", {}, t(text)))));
                 const mine = form.presets.filter((x) => x.own);
                 Studio.fill(own,
                     mine.length ? [h("span.ls-hint", {}, t("My presets")), mine.map((x) => h("button.ls-toggle", {type: "button", "aria-pressed": String(choice.preset === x.name), onclick: () => pick(x.name)}, x.name))] : null,
@@ -113,8 +113,9 @@
                 const check = draft && draft.preflight, problems = Object.entries((draft && draft.problems) || {}).flatMap(([name, list]) => list.map((text) => [name, text]));
                 const running = Boolean(history && history.runs.some((r) => r.state === "running")), ready = Studio.state.session.environment.ready;
                 const fact = (name, value, hint) => h("div.ls-fact", {}, h("span", {}, name), h("strong", {translate: "no"}, value), hint ? h("div.ls-hint", {}, hint) : null);
-                const release = h("input", {type: "checkbox", checked: Boolean(Studio.state.session.settings.release_model)});
-                const start = Studio.button(t("Start training"), () => begin(release.checked), {kind: "primary", class: "ls-start"});
+                if (release === null) release = Boolean(Studio.state.session.settings.release_model);
+                const box = h("input", {type: "checkbox", checked: release, onchange: () => { release = box.checked; }});
+                const start = Studio.button(t("Start training"), () => begin(release), {kind: "primary", class: "ls-start"});
                 start.disabled = !check || problems.length > 0 || running || !ready || starting;
                 Studio.fill(side, h("h4", {}, t("Before it starts")),
                     check ? h("div.ls-facts", {},
@@ -125,12 +126,13 @@
                         fact(t("Disk"), Studio.bytes(check.disk_needed), t("{n} free", {n: Studio.bytes(check.disk_free)}))) : null,
                     check && check.buckets.length > 1 ? h("details.ls-hint", {}, h("summary", {}, t("{n} buckets", {n: check.buckets.length})), check.buckets.map(([size, n]) => h("div", {}, size.replace("x", " × ") + ": " + n))) : null,
                     check ? tight(check) : null,
+                    draft && draft.elsewhere.length ? h("div.ls-run-warning", {}, t("A training of {names} runs already: two at once share the graphics card and its memory.", {names: draft.elsewhere.join(", ")})) : null,
                     check ? check.warnings.map((text) => h("div.ls-run-warning", {}, ts(text))) : null,
                     problems.map(([name, text]) => h("div.ls-problem", {}, name ? h("button.ls-link", {type: "button", onclick: () => options.focus(name)}, name === "base" ? t("Base model") : options.label(name)) : null, name ? ": " : "", ts(text))),
                     !choice.base ? h("div.ls-problem", {}, t("Choose a base model first.")) : null,
                     !ready ? h("div.ls-problem", {}, t("The training packages are not installed yet: see the top of the page.")) : null,
                     running ? h("p.ls-hint", {}, t("A training runs already. Stop it, or wait for its end.")) : null,
-                    Studio.state.session.has_txt2img ? Studio.field(t("Take the WebUI's checkpoint out of graphics memory"), release) : null,
+                    Studio.state.session.has_txt2img ? Studio.field(t("Take the WebUI's checkpoint out of graphics memory"), box) : null,
                     start);
             }
             // The trainer measures by itself and splits batches; still it is good to know before.
@@ -141,6 +143,17 @@
                     ? t("That is more than this graphics card has: lower the resolution or the batch size, or turn on gradient checkpointing.")
                     : t("That is more than is free now: close other programs that use the card, or take the WebUI's checkpoint out."));
             }
+
+            // Arrow keys walk the cards, as they do in any row of choices.
+            cards.addEventListener("keydown", (e) => {
+                const step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[e.key];
+                if (!step) return;
+                e.preventDefault();
+                const at = CARDS.findIndex(([name]) => name === choice.preset), next = CARDS[(at + step + CARDS.length) % CARDS.length][0];
+                cards.querySelector(`[data-preset=${next}]`).click();
+                cards.querySelector(`[data-preset=${next}]`).focus();
+            });
+            Studio.keys("train", [{key: "/", text: t("Search in the options"), run: () => { maker.open = true; options.search(); }}]);
 
             async function begin(release) {
                 starting = true;

@@ -129,6 +129,7 @@
                 f.control.node.focus();
                 f.node.scrollIntoView({block: "center"});
             },
+            search: () => search.focus(),
             label: (name) => (fields[name] ? word(fields[name].one.label) : name),
         };
     };

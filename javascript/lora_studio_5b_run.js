@@ -26,11 +26,17 @@
             const mine = ++asked;
             const found = await Studio.api.get(p`projects/${id}/runs/${name}`);
             if (mine !== asked) return;
+            if (run && run.name === name && run.state === "running" && found.state !== "running") tellEnd(found);
             run = found;
             if (run.state !== "running") stopping = false;
             node.hidden = false;
             draw();
             watchMemory();
+        }
+        function tellEnd(found) {
+            if (found.state === "finished") Studio.toast(t("The training is finished: {n} epochs saved.", {n: found.checkpoints.length}), "ok");
+            else if (found.state === "stopped") Studio.toast(t("The training has stopped. It can be resumed where it was."));
+            else Studio.toast(ts(found.message), "error", ts(found.hint));
         }
         const reload = Studio.debounce(() => { if (run) Studio.attempt(() => show(project, run.name)); }, 250);
 

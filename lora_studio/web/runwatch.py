@@ -44,6 +44,11 @@ class RunWatch:
             self._mine[run.folder] = (project, released)
         self._wake.set()
 
+    def elsewhere(self, project: str) -> list[str]:
+        """Other projects with a training that was started here and still runs: two share one graphics card badly."""
+        with self._lock:
+            return sorted({other for other, _ in self._mine.values() if other != project})
+
     def _loop(self) -> None:
         while (context := self._context()) is not None:
             try:

@@ -65,13 +65,13 @@ def routes(context: Context) -> APIRouter:
 
     @own.post(ONE + "/training/draft")
     async def draft(project: str, request: Request) -> Response:
-        """{base, preset, settings}: what the preset sets, mistakes by option, steps, time, disk and memory. Changes nothing."""
+        """{base, preset, settings}: what the preset sets, mistakes by option, steps, time, disk, memory, trainings of others. Changes nothing."""
         body = await read_body(request)
 
         def look() -> dict[str, Any]:
             opened = context.project(project)
             found = studio.draft_training(opened, *_choice(context, opened, body)).to_dict()
-            return {**found, "vram": context.host.vram().to_dict()}
+            return {**found, "vram": context.host.vram().to_dict(), "elsewhere": watch.elsewhere(context.identity(opened))}
 
         return JSON(await in_thread(look))
 

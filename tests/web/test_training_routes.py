@@ -233,6 +233,30 @@ def test_the_host_s_model_makes_room_and_comes_back(
     assert start(client) and calls == []
 
 
+def test_a_killed_trainer_is_noticed_and_resumed(
+    client: Any, trainable: Project, stand_in: list[Path], told: list[tuple[str, str, dict[str, Any]]]
+) -> None:
+    name = start(client)
+    until(lambda: client.get(f"{HANA}/runs/{name}").json()["points"])
+    training_runs._children[str(stand_in[0].resolve())].kill()
+    until(lambda: any(data.get("ended") for kind, _, data in told if kind == "run"))
+    detail = client.get(f"{HANA}/runs/{name}").json()
+    assert detail["state"] == "crashed" and "ended without a word" in detail["message"]
+    assert client.post(f"{HANA}/runs/{name}/resume").status_code == 200
+    assert client.get(f"{HANA}/runs/{name}").json()["state"] == "running"
+
+
+def test_a_training_of_another_project_is_told_of(client: Any, context: Any, trainable: Project, stand_in: list[Path]) -> None:
+    other = Project.create(context.studio.projects_dir, "mei")
+    Image.new("RGB", (128, 128)).save(other.dataset_dir / "1.png")
+    start(client)
+    draft = {"base": "demo", "preset": "quick", "settings": {}}
+    assert client.post(f"{HANA}/training/draft", json=draft).json()["elsewhere"] == []
+    assert client.post(f"{URL}/projects/mei/training/draft", json=draft).json()["elsewhere"] == ["hana"]
+    (stand_in[0] / "control" / "finish").touch()
+    until(lambda: client.post(f"{URL}/projects/mei/training/draft", json=draft).json()["elsewhere"] == [])
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_of_runs_and_samples(client: Any, trainable: Project, tmp_path: Path, name: str) -> None:
     run = trainable.runs_dir / "2026-01-01_00-00-00"
