@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import filecmp
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from ..dataset import PictureError, read_caption, write_caption
@@ -13,7 +15,7 @@ from ..files import atomic_path, atomic_write_bytes
 from ..progress import Progress, silent
 from ..project import Project
 from .applied import Made, load_applied, note, store
-from .cutting import check_format, crop_picture, save
+from .cutting import Original, check_format, save
 from .looks import files_in, stamp_of
 from .parallel import each
 from .plan import CropEntry, CropPlan
@@ -89,14 +91,19 @@ class _Writer:
     def target(self, entry: CropEntry) -> Path:
         return self.project.dataset_dir / (entry.output_stem + self.plan.options.suffix)
 
-    def one(self, entry: CropEntry) -> _Done:
-        source = self.project.raw_dir / entry.source
+    def all_of(self, entries: Sequence[CropEntry]) -> list[_Done]:
+        """Every crop of one original, its main one first."""
+        original = Original(self.project.raw_dir / entries[0].source, entries)
+        return [self.one(entry, original) for entry in entries]
+
+    def one(self, entry: CropEntry, original: Original) -> _Done:
+        source = original.path
         options, target = self.plan.options, self.target(entry)
         stamp, made = stamp_of(source), self.before.made.get(entry.key)
         if made is not None and not self.force and made.is_current(entry, options, stamp, stamp_of(target)):
             return _Done(made=replace(made, entry=entry), path=target)
         try:
-            picture = crop_picture(source, entry)
+            picture = original.crop(entry)
         except UserError as error:
             return _Done(error.reason if isinstance(error, PictureError) else error.message)
         with atomic_path(target) as temporary:
@@ -192,16 +199,20 @@ def apply_plan(plan: CropPlan, project: Project, progress: Progress = silent, fo
     writer = _Writer(plan, project, force)
     writer.move_captions()
     # What was written is noted at once, so that the next crop goes on from there.
-    sizes = [entry.source_size[0] * entry.source_size[1] for entry in plan.entries]
-    for number, (entry, done) in enumerate(each(plan.entries, sizes, writer.one), 1):
-        if done.made is None:
-            skipped.append((entry.source, done.reason))
-        else:
-            made.append(done.made)
-            (written if done.written else unchanged).append(done.path)
-        aside += done.aside
-        captions += done.caption
-        progress(number, len(plan.entries), done.path.name or entry.source)
+    groups = [list(group) for _, group in groupby(plan.entries, lambda entry: entry.source)]
+    sizes = [group[0].source_size[0] * group[0].source_size[1] for group in groups]
+    number = 0
+    for group, results in each(groups, sizes, writer.all_of):
+        for entry, done in zip(group, results):
+            number += 1
+            if done.made is None:
+                skipped.append((entry.source, done.reason))
+            else:
+                made.append(done.made)
+                (written if done.written else unchanged).append(done.path)
+            aside += done.aside
+            captions += done.caption
+            progress(number, len(plan.entries), done.path.name or entry.source)
     if not made:
         listed = "; ".join(f"{name}: {reason}" for name, reason in skipped[:5])
         raise UserError(f"No picture could be cropped. {listed}", "Choose a smaller size, or allow enlarging with --upscale.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +27,34 @@ def cut(image: Image.Image, box: tuple[float, float, float, float], size: tuple[
     return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
 
 
-def crop_picture(path: Path, entry: CropEntry) -> Image.Image:
-    """Read one original and cut it as the plan says; RGB. Raises UserError when it cannot be read or is not the one planned."""
-    box_width, box_height = entry.box[2] - entry.box[0], entry.box[3] - entry.box[1]
-    shrink = max(entry.size[0] / box_width, entry.size[1] / box_height)
-    # Twice the pixels needed leave the final filter enough to work on.
-    enough = (round(entry.source_size[0] * shrink * 2), round(entry.source_size[1] * shrink * 2))
-    image = load_image(path, at_least=enough)
-    scale = image.width / entry.source_size[0]
-    expected = entry.source_size[1] * scale
-    if abs(image.height - expected) > 1 or scale > 1:
-        raise UserError(f"{path.name} is no longer the picture the plan was made for.", "Crop again to make a new plan.")
-    if image.size == entry.source_size:
-        return finished(image, entry.box, entry)
-    # A JPEG decoded smaller rounds its sides up, each in its own way.
-    across, down = image.width / entry.source_size[0], image.height / entry.source_size[1]
-    left, top, right, bottom = entry.box
-    if entry.pad:
-        return finished(image, (left * across, top * down, right * across, bottom * down), entry)
-    return finished(image, (left * across, top * down, min(right * across, image.width), min(bottom * down, image.height)), entry)
+class Original:
+    """One picture of raw/ and the crops that are wanted of it: decoded when the first is cut, as small as serves all of them."""
+
+    def __init__(self, path: Path, entries: Sequence[CropEntry]) -> None:
+        self.path = path
+        # Twice the pixels needed leave the final filter enough to work on.
+        shrink = 2 * max(max(e.size[0] / (e.box[2] - e.box[0]), e.size[1] / (e.box[3] - e.box[1])) for e in entries)
+        self.enough = (round(entries[0].source_size[0] * shrink), round(entries[0].source_size[1] * shrink))
+
+    @cached_property
+    def image(self) -> Image.Image:
+        return load_image(self.path, at_least=self.enough)
+
+    def crop(self, entry: CropEntry) -> Image.Image:
+        """The crop as the plan says; RGB. Raises UserError when the picture cannot be read or is not the one planned."""
+        image = self.image
+        scale = image.width / entry.source_size[0]
+        expected = entry.source_size[1] * scale
+        if abs(image.height - expected) > 1 or scale > 1:
+            raise UserError(f"{self.path.name} is no longer the picture the plan was made for.", "Crop again to make a new plan.")
+        if image.size == entry.source_size:
+            return finished(image, entry.box, entry)
+        # A JPEG decoded smaller rounds its sides up, each in its own way.
+        across, down = image.width / entry.source_size[0], image.height / entry.source_size[1]
+        left, top, right, bottom = entry.box
+        if entry.pad:
+            return finished(image, (left * across, top * down, right * across, bottom * down), entry)
+        return finished(image, (left * across, top * down, min(right * across, image.width), min(bottom * down, image.height)), entry)
 
 
 def finished(image: Image.Image, box: Sides, entry: CropEntry) -> Image.Image:

@@ -1,0 +1,119 @@
+"""What earlier crops left behind: found again after an interruption, and trusted no further than it can be."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lora_studio.crop import CropOptions, apply_plan, draft, edit, plan_path, plan_project, view
+from lora_studio.crop import parallel as parallel_module
+from lora_studio.crop.applied import Made, load_applied
+from lora_studio.crop.parallel import each
+from lora_studio.errors import UserError
+from lora_studio.project import Project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = Project.create(tmp_path, "applied")
+    rng = np.random.default_rng(0)
+    for k in range(6):
+        Image.fromarray(rng.integers(0, 256, (100, 120, 3), dtype=np.uint8)).save(project.raw_dir / f"{k}.png")
+    return project
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stop_after(count: int):  # type: ignore[no-untyped-def]
+    def progress(done: int, total: int, message: str) -> None:
+        if done == count:
+            raise StoppedError
+
+    return progress
+
+
+def test_a_crop_that_was_stopped_goes_on_where_it_was(project: Project) -> None:
+    options = CropOptions(size="64", focal="center")
+    draft.update(project, lambda d: draft.change(d, options=options))
+    with pytest.raises(StoppedError):
+        apply_plan(plan_project(project, options), project, stop_after(2))
+    written = len(list(project.dataset_dir.glob("*.png")))
+    assert written >= 2 and load_applied(project).plan is None
+    assert view.show(project)["counts"]["done"] == written
+    report = apply_plan(plan_project(project, options), project)
+    assert (len(report.unchanged), len(report.written)) == (written, 6 - written) and report.kept_aside == ()
+
+
+@pytest.mark.parametrize("line", ['{"entry"', "[]", "1", '{"entry": {}, "name": "a.png"}'])
+def test_damaged_lines_are_passed_over(project: Project, line: str) -> None:
+    with pytest.raises(StoppedError):
+        apply_plan(plan_project(project, CropOptions(size="64")), project, stop_after(6))
+    with (project.studio_dir / "crop_written.jsonl").open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    assert len(load_applied(project).made) == 6
+
+
+@pytest.mark.parametrize("name", ["../raw/0.png", "/etc/passwd", ".hidden", ".."])
+def test_the_record_names_no_file_elsewhere(project: Project, name: str) -> None:
+    apply_plan(plan_project(project, CropOptions(size="64")), project)
+    made = load_applied(project).made["0.png"].to_dict()
+    with pytest.raises(ValueError, match="no file name"):
+        Made.from_dict({**made, "name": name})
+    stored = json.loads(plan_path(project).read_text(encoding="utf-8"))
+    stored["entries"][0]["stem"] = "../raw/0"
+    plan_path(project).write_text(json.dumps(stored), encoding="utf-8")
+    assert load_applied(project).made == {}
+    before = (project.raw_dir / "0.png").read_bytes()
+    edit.change_boxes(project, [{"source": "0.png", "excluded": True}])
+    apply_plan(plan_project(project, CropOptions(size="64"), draft.load(project).choices), project)
+    assert (project.raw_dir / "0.png").read_bytes() == before
+
+
+# -- many at a time ----------------------------------------------------------
+
+
+def test_results_come_in_order_and_an_error_ends_it() -> None:
+    def work(k: int) -> int:
+        time.sleep(0.02 if k % 3 == 0 else 0)
+        return k * k
+
+    assert list(each(range(50), [1] * 50, work)) == [(k, k * k) for k in range(50)]
+    assert list(each([], [], work)) == []
+
+    def fails(k: int) -> int:
+        if k == 5:
+            raise UserError("no")
+        return k
+
+    seen = []
+    with pytest.raises(UserError):
+        for k, _ in each(range(50), [1] * 50, fails):
+            seen.append(k)
+    assert seen == [0, 1, 2, 3, 4]
+
+
+def test_no_more_pixels_at_a_time_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel_module, "threads", lambda: 8)
+    monkeypatch.setattr(parallel_module, "ROOM", 100)
+    sizes = [60, 60, 10, 10, 10, 500, 30, 30, 30, 30]
+    lock, open_now, most = threading.Lock(), [0], [0]
+
+    def work(size: int) -> int:
+        with lock:
+            open_now[0] += min(size, 100)
+            most[0] = max(most[0], open_now[0])
+        time.sleep(0.01)
+        with lock:
+            open_now[0] -= min(size, 100)
+        return size
+
+    assert [size for size, _ in each(sizes, sizes, work)] == sizes
+    assert most[0] <= 100
