@@ -162,7 +162,14 @@ def _tag(args: argparse.Namespace, studio: Studio) -> Any:
         batch_size=args.batch,
         providers=tuple(args.provider) if args.provider else None,
     )
-    report = studio.tag(studio.open(args.project), options, _progress(args, "tag"))
+    project, progress = studio.open(args.project), _progress(args, "tag")
+    if args.shard:
+        done = studio.tag_share(project, options, args.shard, progress)
+        _say(args, f"Share {args.shard}: {done['predicted']} pictures asked for. When all shares are done, tag once more to write the captions.")
+        return done
+    if args.processes > 1:
+        studio.tag_shares(project, options, args.processes, progress)
+    report = studio.tag(project, options, progress)
     ran = f" on {report.provider}" if report.provider else " from stored probabilities"
     _say(args, f"{report.tagged} captions written by {report.model}{ran} ({report.images_per_second:.1f} pictures/s), {report.kept} kept.")
     for warning in report.warnings:
@@ -639,6 +646,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--on-existing", choices=("skip", "overwrite", "append", "prepend", "merge"), default="skip")
     sub.add_argument("--batch", type=int, default=0)
     sub.add_argument("--provider", action="append", metavar="NAME")
+    sub.add_argument("--processes", type=int, default=1, help="share the pictures among so many processes, each with a graphics card of its own")
+    sub.add_argument("--shard", default="", metavar="I/N", help="only ask the tagger about the I-th of N shares, e.g. one on each machine")
+
+    sub = add("taggers", _taggers, "the taggers there are, and which of them are on this machine")
+    sub.add_argument("--download", metavar="NAME", help="fetch this one")
 
     sub = add("edit", _edit, "change all captions at once")
     sub.add_argument("project")

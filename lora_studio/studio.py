@@ -236,6 +236,64 @@ class Studio:
         self._remember(project, "tag", options.to_dict())
         return report
 
+    def tagging(self, project: Project, paths_allowed: bool = False) -> dict[str, Any]:
+        """How a project was tagged last, how many captions there are, and for which taggers probabilities are stored."""
+        from .tagging import TagOptions as Options
+        from .tagging.preview import stored, summary
+        from .tagging.taggers import name_of
+        from .tagging.wd14 import files_here
+
+        options = _stored_options(Options, project.settings.get("tag"))
+        here = [found for m in self.tagger_models() if m["here"] and (found := files_here(self.tagger_model(m["name"]))) is not None]
+        return {
+            "options": {**options.to_dict(), "model": name_of(self.projects_dir, options.model, paths_allowed)},
+            "chosen": "tag" in project.settings, **summary(project.dataset_dir), "stored": stored(project.dataset_dir, here),
+        }  # fmt: skip
+
+    def tag_preview(self, project: Project, options: TagOptions, names: Sequence[str] = (), count: int = 6, seed: int = 0) -> dict[str, Any] | None:
+        """What tagging would write, by stored probabilities; None for a tagger that is not on this machine."""
+        from .tagging.preview import preview
+        from .tagging.wd14 import files_here
+
+        files = files_here(options.model)
+        return None if files is None else preview(project.dataset_dir, files, options, names=names, count=count, seed=seed)
+
+    def tag_is_instant(self, project: Project, options: TagOptions) -> bool:
+        """Whether everything `tag` needs is stored already."""
+        from .tagging.preview import is_instant
+        from .tagging.wd14 import files_here
+
+        return is_instant(project.dataset_dir, files_here(options.model), options)
+
+    def tagger_model(self, name: str, paths_allowed: bool = False) -> str:
+        """What `TagOptions.model` is for a tagger's name on the page."""
+        from .tagging.taggers import model_of
+
+        return model_of(self.projects_dir, name, paths_allowed)
+
+    def download_tagger(self, name: str, progress: Progress = silent) -> dict[str, Any]:
+        """Fetch a tagger of the catalogue if it is not here."""
+        from .tagging.wd14 import find_files
+
+        files = find_files(name, progress)
+        return {"name": files.name, "folder": str(files.folder)}
+
+    def tag_share(self, project: Project, options: TagOptions, share: str, progress: Progress = silent) -> dict[str, Any]:
+        """Ask the tagger about one share ("1/2") of the pictures; whoever tags afterwards writes the captions."""
+        from .tagging.shards import parse_shard, predict_shard
+
+        return {"share": share, "predicted": predict_shard(project.dataset_dir, options, *parse_shard(share), progress)}
+
+    def tag_shares(self, project: Project, options: TagOptions, processes: int, progress: Progress = silent) -> None:
+        """Have several processes ask the tagger, each about its share and, where there are several, with a graphics card of its own."""
+        from .doctor import nvidia_facts
+        from .tagging.shards import card_of, run_shards
+
+        said = ["--model", options.model, "--batch", str(options.batch_size), *(w for p in options.providers or () for w in ("--provider", p))]
+        folder, cards, variables = str(project.folder), len(nvidia_facts()), self.environment.variables()
+        shares = [("--shard", f"{k + 1}/{processes}", *said, "--json", "--progress", "json") for k in range(processes)]
+        run_shards([(self.environment.command("tag", folder, *w), variables | card_of(k, cards)) for k, w in enumerate(shares)], progress)
+
     def tagger_models(self) -> list[dict[str, Any]]:
         """Every tagger that can be chosen: the catalogue with what is here of it, the demo, and the user's own."""
         from .tagging.taggers import list_taggers

@@ -25,7 +25,7 @@ from .hashes import Hashes
 from .options import TagOptions
 from .preprocess import read_picture
 from .select import Selector
-from .store import Store, floored, store_path
+from .store import Store, floored, store_path, take_shards
 from .wd14 import Tagger, TaggerFiles, find_files
 from .words import combine
 
@@ -215,6 +215,7 @@ def tag_folder(
     files = find_files(options.model, progress)
     studio_dir = dataset_dir / ".lora_studio"
     store = Store(store_path(studio_dir, files.name), files.fingerprint(), len(files.labels))
+    take_shards(store)
     hashes = Hashes(dataset_dir, studio_dir)
     selector = Selector(files.labels, options, *thresholds_of(options.model))
     model = _Lazy(files, options, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,11 @@ def floored(row: NDArray[np.float32]) -> NDArray[np.float32]:
 def store_path(studio_dir: Path, model: str) -> Path:
     """The file of a model's probabilities. The name of a folder that only differs in odd characters shares it (the fingerprint tells)."""
     return studio_dir / f"tags_{re.sub(r'[^A-Za-z0-9._-]+', '_', model)[:80] or 'model'}.npz"
+
+
+def shards_of(path: Path) -> list[Path]:
+    """The files in which shares of a dataset keep what they found, until it is taken into the store."""
+    return sorted(path.parent.glob(f"{path.stem}.share-*-of-*.npz"))
 
 
 class Store:
@@ -96,6 +102,12 @@ class Store:
         self._rows[digest] = (columns.astype(np.uint32), row[columns].astype(np.float32))
         self.changed = True
 
+    def take(self, other: Store) -> None:
+        """Take over another store's pictures; of the same model."""
+        if not other._rows.keys() <= self._rows.keys():
+            self._rows.update(other._rows)
+            self.changed = True
+
     def save(self) -> None:
         """Write the file, whole or not at all, if there is something new. Raises UserError when it cannot be written."""
         if not self.changed:
@@ -113,3 +125,15 @@ class Store:
         with atomic_path(self.path) as temporary, temporary.open("xb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
         self.changed = False
+
+
+def take_shards(store: Store) -> None:
+    """Take in what shares have left beside a store, and remove their files once it is saved."""
+    found = shards_of(store.path)
+    for path in found:
+        store.take(Store(path, store.fingerprint, store.width))
+    if found:
+        store.save()
+        for path in found:
+            with suppress(OSError):
+                path.unlink()

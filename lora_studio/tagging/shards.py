@@ -1,0 +1,154 @@
+"""Tagging shared among processes or machines: each asks the model about its share of the pictures, one of them writes all captions.
+
+A share's probabilities lie in a file of its own beside the store; whoever tags next takes them in. So several graphics cards, or several machines
+with the folder in common, need no word between them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..dataset import ImageItem
+from ..dataset.listing import list_pictures
+from ..errors import UserError
+from ..progress import Progress, silent
+from .folder import SAVE_EVERY, _Lazy, _Picture, _pictures, _read
+from .options import TagOptions
+from .store import Store, content_hash, store_path
+from .wd14 import find_files
+
+
+class _Fresh:
+    """Hashes without the shared file: shares would overwrite one another's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def of(self, name: str) -> bytes:
+        return content_hash(self.folder / name)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``2/3`` as (2, 3). Raises UserError for anything else."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= count <= 1000:
+        raise UserError(f"--shard {text} is no share.", "For example --shard 1/2 on one machine and --shard 2/2 on the other.")
+    return number, count
+
+
+def predict_shard(dataset_dir: Path, options: TagOptions, number: int, count: int, progress: Progress = silent) -> int:
+    """Keep the probabilities of every ``count``-th picture, beginning with the ``number``-th (from 1); returns how many were asked for.
+
+    No caption is written. What is stored already is not asked for again; broken off, it goes on where it was.
+    """
+    files = find_files(options.model, progress)
+    studio_dir = dataset_dir / ".lora_studio"
+    base = store_path(studio_dir, files.name)
+    known = Store(base, files.fingerprint(), len(files.labels))
+    own = Store(base.with_name(f"{base.stem}.share-{number}-of-{count}.npz"), files.fingerprint(), len(files.labels))
+    known.take(own)
+    mine = list_pictures(dataset_dir, studio_dir).pictures[number - 1 :: count]
+    items = [ImageItem(dataset_dir / p.name, (dataset_dir / p.name).with_suffix(".txt"), p.width, p.height) for p in mine]
+    model = _Lazy(files, options, progress)
+    batch: list[_Picture] = []
+    asked, saved = 0, time.monotonic()
+
+    def ask() -> None:
+        nonlocal asked, saved
+        for picture, row in zip(batch, model.open().predict_prepared([p.pixels for p in batch if p.pixels is not None]), strict=True):
+            own.put(picture.digest, row)
+        asked += len(batch)
+        batch.clear()
+        if time.monotonic() - saved > SAVE_EVERY:
+            own.save()
+            saved = time.monotonic()
+
+    try:
+        fresh: Any = _Fresh(dataset_dir)
+        for done, picture in enumerate(_pictures(items, lambda item: _read(item, fresh, known, model), 2 * (options.batch_size or 16)), 1):
+            if picture.pixels is not None:
+                batch.append(picture)
+                if len(batch) >= (options.batch_size or model.open().best_batch):
+                    ask()
+            progress(done, len(items), picture.item.path.name)
+        if batch:
+            ask()
+    finally:
+        model.close()
+        own.save()
+    return asked
+
+
+def run_shards(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], progress: Progress) -> None:
+    """Run one command a share, all at once, each telling its progress as JSON on standard error. Ends them all when one fails.
+
+    Raises:
+        UserError: the first share's message.
+    """
+    children: list[subprocess.Popen[str]] = []
+    seen = [(0, 0)] * len(commands)
+    lock = threading.Lock()
+
+    def follow(number: int, child: subprocess.Popen[str]) -> None:
+        assert child.stderr is not None
+        for line in child.stderr:
+            with suppress(ValueError, KeyError, TypeError):
+                told = json.loads(line)
+                with lock:
+                    seen[number] = int(told["done"]), int(told["total"])
+                    progress(sum(d for d, _ in seen), sum(t for _, t in seen), str(told["message"]))
+
+    try:
+        for command, variables in commands:
+            options: dict[str, Any] = {"text": True, "encoding": "utf-8", "errors": "replace"}
+            children.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(variables), **options))
+        with ThreadPoolExecutor(len(children)) as pool:
+            following = [pool.submit(follow, number, child) for number, child in enumerate(children)]
+            try:
+                answers = [child.stdout.read() if child.stdout else "" for child in children]
+                for future in following:
+                    future.result()
+            except BaseException:
+                _end(children)
+                raise
+        for child, answer in zip(children, answers, strict=True):
+            if child.wait():
+                raise _told(answer)
+    finally:
+        _end(children)
+
+
+def _end(children: Sequence[subprocess.Popen[str]]) -> None:
+    for child in children:
+        if child.poll() is None:
+            child.terminate()
+    for child in children:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(10)
+        for stream in (child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _told(answer: str) -> UserError:
+    try:
+        told = json.loads(answer)
+        return UserError(str(told["error"]), str(told.get("hint", "")))
+    except (ValueError, KeyError, TypeError):
+        return UserError("One of the tagging processes ended without a word.", "Tag with one process to see why.")
+
+
+def card_of(number: int, cards: int) -> dict[str, str]:
+    """The variable that gives a share a graphics card of its own, where there are several."""
+    return {"CUDA_VISIBLE_DEVICES": str(number % cards)} if cards > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ else {}
