@@ -649,9 +649,6 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--processes", type=int, default=1, help="share the pictures among so many processes, each with a graphics card of its own")
     sub.add_argument("--shard", default="", metavar="I/N", help="only ask the tagger about the I-th of N shares, e.g. one on each machine")
 
-    sub = add("taggers", _taggers, "the taggers there are, and which of them are on this machine")
-    sub.add_argument("--download", metavar="NAME", help="fetch this one")
-
     sub = add("edit", _edit, "change all captions at once")
     sub.add_argument("project")
     sub.add_argument("--dedupe", action="store_true")
