@@ -54,8 +54,13 @@
 
             // -- what was chosen: kept in this browser until it is started -------------
             const key = () => "train." + project;
-            function remembered() { try { const found = JSON.parse(Studio.remembered(key())); return found && found.settings ? found : null; } catch (error) { return null; } }
-            function look() { Studio.remember(key(), JSON.stringify(choice)); drawPresets(); askSoon(); }
+            // What was stored with the project since (a training was started, settings were imported) comes before what was typed here earlier.
+            const stored = () => JSON.stringify((history && history.chosen) || null);
+            function remembered() {
+                try { const found = JSON.parse(Studio.remembered(key())); return found && found.from === stored() ? {base: found.base, preset: found.preset, settings: {...found.settings}} : null; } catch (error) { return null; }
+            }
+            const keep = () => Studio.remember(key(), JSON.stringify({...choice, from: stored()}));
+            function look() { keep(); drawPresets(); askSoon(); }
 
             function drawPresets() {
                 const pick = (name, settings) => { choice.preset = name; if (settings) { choice.settings = settings; options.set(settings); } look(); };
@@ -64,6 +69,7 @@
                 Studio.fill(own,
                     mine.length ? [h("span.ls-hint", {}, t("My presets")), mine.map((x) => h("button.ls-toggle", {type: "button", "aria-pressed": String(choice.preset === x.name), onclick: () => pick(x.name)}, x.name))] : null,
                     Studio.button(t("Save as a preset…"), savePreset, {kind: "small"}),
+                    Studio.state.session.paths_allowed ? Studio.button(t("Import from kohya…"), importKohya, {kind: "small", title: t("config.toml and dataset.toml of sd-scripts, or the .json of its GUI")}) : null,
                     mine.some((x) => x.name === choice.preset) ? Studio.button(t("Delete this preset"), removePreset, {kind: "small"}) : null);
             }
             async function savePreset() {
@@ -79,6 +85,25 @@
                 options.set(kept);
                 look();
                 Studio.toast(t("Saved: {name}", {name}), "ok");
+            }
+            // Settings of another trainer: they become a preset, which is chosen; what was not taken is said.
+            async function importKohya() {
+                const files = await new Promise((done) => {
+                    const input = h("input", {type: "file", multiple: true, accept: ".toml,.json,.txt", onchange: () => done([...input.files]), oncancel: () => done([])});
+                    input.click();
+                });
+                if (!files.length) return;
+                const sent = await Promise.all(files.map(async (file) => ({name: file.name, text: await file.text()})));
+                const found = await Studio.api.post(p`projects/${project}/training/import`, {files: sent});
+                [form, history] = await Promise.all([Studio.api.get("training/form"), Studio.api.get(p`projects/${project}/runs`)]);
+                choice = {base: picker.known(found.base) || choice.base, preset: found.preset, settings: {...found.settings}};
+                picker.set(choice.base);
+                options.set(choice.settings);
+                look();
+                const list = (title, items) => (items.length ? [h("h4", {}, title), h("ul", {}, items.map((x) => h("li", {translate: "no"}, Array.isArray(x) ? x[0] + ": " + ts(x[1]) : ts(x))))] : null);
+                await Studio.dialog({title: t("Imported as the preset {name}", {name: found.preset}), wide: true, body: h("div", {},
+                    list(t("Good to know"), found.notes), list(t("Not known, left out"), found.unknown), list(t("Not done as asked"), found.unsupported), list(t("Not needed here"), found.unneeded),
+                    !found.notes.length && !found.unknown.length && !found.unsupported.length && !found.unneeded.length ? h("p", {}, t("Everything was taken.")) : null)});
             }
             async function removePreset() {
                 const gone = form.presets.find((x) => x.name === choice.preset && x.own);
@@ -163,6 +188,7 @@
                     shown = found.run;
                     maker.open = false;
                     await loadHistory(true);
+                    keep();
                     card.node.scrollIntoView({block: "start", behavior: "smooth"});
                 } finally { starting = false; drawSide(); }
             }

@@ -87,6 +87,7 @@
                 ["stopped", "failed", "crashed", "created"].includes(run.state) ? Studio.button(t("Resume"), resume, {kind: "primary"}) : null,
                 run.state !== "running" && run.checkpoints.length ? Studio.button(t("Test it"), () => Studio.open("test"), {kind: run.state === "finished" ? "primary" : ""}) : null,
                 Studio.button(t("Log"), log, {kind: "small"}),
+                Studio.button(t("For kohya"), () => Studio.download(path("/kohya.zip")), {kind: "small", title: t("The settings of this run as files for kohya's sd-scripts")}),
             ];
         }
         async function resume() {

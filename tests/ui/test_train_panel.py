@@ -120,7 +120,8 @@ def test_a_training_is_started_seen_through_a_reload_and_finished(
     for name, value in STEPS_ONLY.items():
         page.evaluate("document.querySelectorAll('.ls-options-group').forEach((d) => { d.open = true; })")
         option(page, name).locator("input, textarea").fill(value)
-    page.wait_for_function("document.querySelector('.ls-facts').textContent.includes('8 an epoch with repeats') && !document.querySelector('.ls-start').disabled")
+    page.wait_for_function("document.querySelector('.ls-facts').textContent.includes('8 an epoch with repeats')")
+    page.wait_for_function("!document.querySelector('.ls-start').disabled")
     page.click(".ls-start")
     page.wait_for_selector(".ls-run:not([hidden]) .ls-badge[data-state=running]")
     # The reload changes nothing for the run; another browser sees the same.
@@ -166,3 +167,19 @@ def test_downloads_are_offered_and_say_when_there_is_no_network(
     page.wait_for_selector(".ls-toast.ls-error")
     text = page.locator(".ls-toast.ls-error").text_content()
     assert "could not be downloaded" in text and "v1-5-pruned-emaonly.safetensors" in text
+
+
+def test_settings_of_kohya_are_taken(studio_page: Callable[..., str], page: Any, project: Project) -> None:
+    open_train(page, studio_page("page", project.folder.parent.parent))
+    page.wait_for_function("document.querySelector('.ls-start').disabled === false")
+    with page.expect_file_chooser() as chooser:
+        page.click("text=Import from kohya…")
+    text = '[training_arguments]\noutput_name = "mine"\nmax_train_epochs = 7\nnonsense_key = "<img src=x onerror=alert(1)>"\n'
+    chooser.value.set_files([{"name": "config.toml", "mimeType": "application/toml", "buffer": text.encode()}])
+    page.wait_for_selector(".ls-dialog")
+    assert "nonsense_key" in page.locator(".ls-dialog").text_content() and page.locator(".ls-dialog img").count() == 0
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.querySelector('[data-option=epochs] input').value === '7'")
+    assert page.locator(".ls-own-presets .ls-toggle[aria-pressed=true]").text_content() == "mine"
+    page.reload()
+    page.wait_for_function("document.querySelector('[data-option=epochs] input')?.value === '7'")
