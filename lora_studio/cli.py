@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -179,23 +180,44 @@ def _tag(args: argparse.Namespace, studio: Studio) -> Any:
     return report
 
 
+def _taggers(args: argparse.Namespace, studio: Studio) -> Any:
+    if args.download:
+        found = studio.download_tagger(args.download, _progress(args, "download"))
+        _say(args, f"{found['name']} is in {found['folder']}.")
+        return found
+    models = studio.tagger_models()
+    for m in models:
+        _say(args, f"{m['name']:32} {m['size'] / 1e6:7.0f} MB  {'here' if m['here'] else 'to download':12} {m['about']}")
+    return {"models": models}
+
+
 def _edit(args: argparse.Namespace, studio: Studio) -> Any:
     from .editing import EditOptions
 
-    options = EditOptions(
-        dedupe=args.dedupe,
-        remove_traits=None if args.remove_traits is None else tuple(args.remove_traits),
-        include_states=args.states,
-        trait_frequency=args.frequency,
-        trigger=args.trigger,
-        add=_list(args.add),
-        add_back=_list(args.add_back),
-        remove=_list(args.remove),
-        replace=_pairs(args.replace, "--replace"),
-        sort=args.sort or False,
-        dry_run=args.dry_run,
-    )
-    report = studio.edit(studio.open(args.project), options)
+    searches = [{"find": a, "new": b, "scope": args.scope, "regex": args.regex} for a, b in _pairs(args.search, "--search")]
+    options = EditOptions.from_dict({
+        "dedupe": args.dedupe,
+        "remove_traits": args.remove_traits,
+        "include_states": args.states,
+        "trait_frequency": args.frequency,
+        "keep": _list(args.keep),
+        "implied": args.implied,
+        "trigger": args.trigger,
+        "add": _list(args.add),
+        "add_back": _list(args.add_back),
+        "add_front": _list(args.front),
+        "add_after": _list(args.after),
+        "remove": _list(args.remove),
+        "replace": _pairs(args.replace, "--replace"),
+        "search": searches,
+        "sort": args.sort or False,
+        "max_tags": args.max_tags,
+        "max_tokens": args.max_tokens,
+        "dry_run": args.dry_run,
+    })
+    project = studio.open(args.project)
+    names = studio.captions(project, args.filter)["names"] if args.filter else None
+    report = studio.edit(project, options, names)
     if args.dry_run or not args.quiet:
         for file, before, after in list(report.preview)[:10]:
             _say(args, f"{file}\n  - {before}\n  + {after}")
@@ -215,6 +237,62 @@ def _undo(args: argparse.Namespace, studio: Studio) -> Any:
         _say(args, f"There is nothing to {args.command}.")
     _say_left_out(args, report["refused"])
     return report
+
+
+def _history(args: argparse.Namespace, studio: Studio) -> Any:
+    project = studio.open(args.project)
+    if args.restore:
+        report = studio.restore_captions(project)
+        _say(args, f"{report.changed} captions are as they were at first.")
+    elif args.go is not None:
+        moved = studio.go_to(project, "" if args.go == "0" else args.go)
+        _say(args, f"{moved['steps']} steps, {len(moved['changed'])} captions.")
+        _say_left_out(args, moved["refused"])
+    found = studio.history(project)
+    for line in found["lines"]:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(line["when"]))
+        _say(args, f"{line['id']}  {when}  {line['kind']:8} {line['files']:6} captions{'  undone' if line['undone'] else ''}")
+    return found
+
+
+def _captions(args: argparse.Namespace, studio: Studio) -> Any:
+    project = studio.open(args.project)
+    if args.target is None and args.action in ("export", "import", "copy", "move"):
+        raise UserError(f"captions {args.action} needs a {'folder' if args.action in ('copy', 'move') else 'file'}.")
+    if args.action == "list":
+        found = studio.captions(project, args.filter)
+        for name in found["names"]:
+            _say(args, name)
+        return {"names": found["names"], "total": found["total"]}
+    if args.action == "odd":
+        odd = studio.odd_captions(project, args.encoding)["found"]
+        for one in odd:
+            _say(args, f"{one['file']}: {', '.join(one['problems'])} ({one['encoding']})\n  {one['text']}")
+        return {"found": odd}
+    if args.action == "missing":
+        missing = studio.missing_tags(project, args.target or "", args.least)
+        for row in missing["pictures"] if args.target else missing["tags"]:
+            _say(args, "\t".join(str(round(x, 3) if isinstance(x, float) else x) for x in row))
+        return missing
+    if args.action == "export":
+        written = studio.captions_metadata(project, args.full_path, Path(args.target))
+        _say(args, f"{written['pictures']} pictures written to {written['file']}.")
+        return written
+    if args.action in ("copy", "move"):
+        moved = studio.transfer_pictures(project, studio.captions(project, args.filter)["names"], Path(args.target), args.action == "move")
+        _say(args, f"{len(moved.pictures)} pictures with their captions are in {args.target}.")
+        _say_left_out(args, moved.skipped)
+        return moved.to_dict()
+    more: dict[str, Any] = {}
+    if args.action == "import":
+        report, incoming = studio.take_metadata(project, Path(args.target), args.existing)
+        more = {"unknown": list(incoming.unknown), "unclear": list(incoming.unclear)}
+        _say_left_out(args, [(key, "it fits no picture") for key in incoming.unknown])
+        _say_left_out(args, [(key, "it fits several pictures") for key in incoming.unclear])
+    else:
+        report = studio.repair_captions(project, args.encoding)
+    _say(args, f"Changed {report.changed} captions.")
+    return {**_plain(report), **more}
 
 
 def _tags(args: argparse.Namespace, studio: Studio) -> Any:
@@ -355,6 +433,8 @@ def _config(args: argparse.Namespace, studio: Studio) -> Any:
     if not args.project:
         raise UserError("config import needs --project.", "For example: config import config.toml dataset.toml --project my_character")
     taken = studio.import_settings(studio.open(args.project), [Path(f) for f in args.what], args.name, args.base)
+    if isinstance(taken, dict):
+        return taken
     _say(args, f"The settings are the preset {taken.preset}, which the project now uses.")
     for title, rows in (
         ("Not known to kohya's trainer", [(k, "") for k in taken.unknown]),
@@ -649,6 +729,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--processes", type=int, default=1, help="share the pictures among so many processes, each with a graphics card of its own")
     sub.add_argument("--shard", default="", metavar="I/N", help="only ask the tagger about the I-th of N shares, e.g. one on each machine")
 
+    sub = add("taggers", _taggers, "the taggers there are, and which of them are on this machine")
+    sub.add_argument("--download", metavar="NAME", help="fetch this one")
+
     sub = add("edit", _edit, "change all captions at once")
     sub.add_argument("project")
     sub.add_argument("--dedupe", action="store_true")
@@ -656,14 +739,39 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--states", action="store_true", help="remove passing states (closed eyes, wet hair) too")
     sub.add_argument("--frequency", type=float, default=0.6, help="a trait counts when on this share of the pictures")
     sub.add_argument("--trigger", default="", metavar="WORD")
-    sub.add_argument("--add", metavar="TAGS", help="to the front")
-    sub.add_argument("--add-back", metavar="TAGS", help="to the end")
+    sub.add_argument("--keep", metavar="TAGS", help="traits that stay")
+    sub.add_argument("--implied", action="store_true", help="remove what another tag says already (long hair under very long hair)")
+    sub.add_argument("--add", metavar="TAGS", help="at the end, where they are missing")
+    sub.add_argument("--add-back", metavar="TAGS", help="at the end, where they were before an earlier edit")
+    sub.add_argument("--front", metavar="TAGS", help="before all others")
+    sub.add_argument("--after", metavar="TAGS", help="right behind the trigger word")
     sub.add_argument("--remove", metavar="TAGS")
     sub.add_argument("--replace", action="append", default=[], metavar="A=B")
+    sub.add_argument("--search", action="append", default=[], metavar="A=B", help="replace text")
+    sub.add_argument("--scope", choices=("tag", "part", "caption"), default="part", help="of --search: whole tags, inside tags, the whole caption")
+    sub.add_argument("--regex", action="store_true", help="--search is a regular expression, with $1 for its groups")
+    sub.add_argument("--max-tags", type=int, default=0, metavar="N", help="cut off what is beyond")
+    sub.add_argument("--max-tokens", type=int, default=0, metavar="N", help="cut off what is beyond, in CLIP's tokens")
+    sub.add_argument("--filter", default="", metavar="FILTER", help="only these pictures, e.g. 'tag:smile -tag:hat count:>20'")
     sub.add_argument("--sort", nargs="?", const="alphabetical", choices=("alphabetical", "frequency"))
     sub.add_argument("--dry-run", action="store_true")
     for name, text in (("undo", "take the last edit back"), ("redo", "do it again")):
         add(name, _undo, text).add_argument("project")
+
+    sub = add("history", _history, "the edits of the captions; back and forth in them")
+    sub.add_argument("project")
+    sub.add_argument("--go", metavar="ID", help="undo or redo until this edit is the last one in force (0: before the first)")
+    sub.add_argument("--restore", action="store_true", help="every caption as it was before Lora Studio first touched it")
+
+    sub = add("captions", _captions, "list by a filter, repair encodings, kohya's metadata, copy and move, what seems to be missing")
+    sub.add_argument("project")
+    sub.add_argument("action", choices=("list", "odd", "repair", "export", "import", "copy", "move", "missing"))
+    sub.add_argument("target", nargs="?", help="metadata file of export and import, folder of copy and move, tag of missing")
+    sub.add_argument("--filter", default="", metavar="FILTER", help="only these pictures")
+    sub.add_argument("--encoding", default="auto", help="of captions that are not UTF-8")
+    sub.add_argument("--existing", choices=("overwrite", "append", "prepend", "skip"), default="overwrite", help="tags that are there, on import")
+    sub.add_argument("--full-path", action="store_true", help="export names pictures by their paths")
+    sub.add_argument("--least", type=float, default=0.5, help="least probability of what is missing")
 
     sub = add("tags", _tags, "tags classify: group of each tag on standard input")
     sub.add_argument("action", choices=("classify",))

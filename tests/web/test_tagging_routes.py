@@ -78,3 +78,47 @@ def test_taggers_to_choose(client: Any, tagger: Path) -> None:
     assert swin["size"] > 100_000_000 and swin["about"]
     assert (found["mine"]["kind"], found["mine"]["size"], found["mine"]["here"]) == ("folder", 1000, True)
     assert found["demo"]["here"] and found["demo"]["kind"] == "demo"
+
+
+def test_settings_become_the_same_settings_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lora_studio import cli
+    from lora_studio.studio import Studio
+    from lora_studio.tagging import TagOptions
+    from lora_studio.tagging.folder import TagReport
+    from lora_studio.web.tagging import flags
+
+    made = Project.create(tmp_path, "hana")
+    options = TagOptions(
+        model="demo", general_threshold=0.2, character_threshold=0.9, mcut=True, underscores=True, escape=True, ratings=True,
+        exclude=("-1girl", "a b"), add=("hana",), rename=(("old", "new"), ("x", "y=z")), on_existing="merge", batch_size=3,
+        providers=("CPUExecutionProvider",),
+    )  # fmt: skip
+    seen: list[TagOptions] = []
+
+    def tag(self: Studio, project: Project, asked: TagOptions, *more: Any, **named: Any) -> TagReport:
+        seen.append(asked)
+        return TagReport(1, 0, (), 0, "", "demo", 0.35, 0.85)
+
+    monkeypatch.setattr(Studio, "tag", tag)
+    assert cli.main(["tag", str(made.folder), *flags(options), "--json"]) == 0
+    assert cli.main(["tag", str(made.folder), *flags(TagOptions()), "--json"]) == 0
+    assert seen == [options, TagOptions()]
+
+
+@pytest.mark.parametrize("name", ["../mine", "/etc", "mine/..", "", "nowhere", "C:\\x", "\\\\server\\share", "<img src=x onerror=1>", "x" * 3000])
+def test_a_tagger_is_chosen_from_the_list(client: Any, context: Any, project: Project, tagger: Path, name: str) -> None:
+    for path in ("preview", "start"):
+        body = {"options": {"model": name}} if path == "preview" else {"model": name}
+        answer = client.post(f"{URL}/projects/hana/tagging/{path}", json=body)
+        assert answer.status_code == 422, answer.text
+    assert context.jobs.list() == []
+
+
+def test_how_a_project_is_tagged(client: Any, project: Project, tagger: Path) -> None:
+    caption(project, "a", "1girl, smile")
+    (project.dataset_dir / "b.png").write_bytes(b"")
+    found = client.get(f"{URL}/projects/hana/tagging").json()
+    assert found["chosen"] is False and found["pictures"] == 2 and found["captioned"] == 1 and found["stored"] == {}
+    assert client.post(f"{URL}/projects/hana/tagging/preview", json={"options": {"general_threshold": 2}}).status_code == 422
+    assert client.post(f"{URL}/tagging/models/mine/download").status_code == 422
+    assert client.post(f"{URL}/tagging/models/..%2fx/download").status_code in (404, 405, 422)
