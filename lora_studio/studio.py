@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .crop import CropOptions, CropPlan
     from .dataset.listing import Listing
     from .editing import EditOptions, EditReport, Op, OpsReport, Wanted
+    from .editing.kohya import Incoming
+    from .editing.transfer import Transferred
     from .evaluation import EvaluateOptions, GridOptions
     from .host.base import Host
     from .tagging import TagOptions, TagReport
@@ -228,11 +230,11 @@ class Studio:
         draft, touched = edit.step(project, forward, revision)
         return view.show(project, touched, draft, self.face_detector())
 
-    def tag(self, project: Project, options: TagOptions, progress: Progress = silent) -> TagReport:
-        """Write captions by a WD14 tagger."""
+    def tag(self, project: Project, options: TagOptions, progress: Progress = silent, infer: bool = True) -> TagReport:
+        """Write captions by a WD14 tagger; without ``infer`` by stored probabilities alone."""
         from .tagging import tag_folder
 
-        report = tag_folder(project.dataset_dir, options, progress)
+        report = tag_folder(project.dataset_dir, options, progress, infer=infer)
         self._remember(project, "tag", options.to_dict())
         return report
 
@@ -331,11 +333,11 @@ class Studio:
 
         return edit_pictures(project.dataset_dir, ops)
 
-    def captions(self, project: Project, wanted: Wanted, first: int = 0) -> dict[str, Any]:
+    def captions(self, project: Project, wanted: Wanted | str, first: int = 0) -> dict[str, Any]:
         """The names of the pictures that a filter means, the first of them described."""
-        from .editing import view
+        from .editing import Wanted, view
 
-        return view.show(project.dataset_dir, wanted, first)
+        return view.show(project.dataset_dir, Wanted(wanted) if isinstance(wanted, str) else wanted, first)
 
     def captions_of(self, project: Project, names: Sequence[str]) -> dict[str, Any]:
         """Tags and more of the pictures named."""
@@ -390,6 +392,48 @@ class Studio:
         from .editing import steps
 
         return steps.restore(project)
+
+    def odd_captions(self, project: Project, encoding: str = "auto") -> dict[str, Any]:
+        """Captions that are not plain UTF-8 on one line, and how they would be read."""
+        from .editing import encodings
+
+        return {"found": [one.to_dict() for one in encodings.find(project.dataset_dir, encoding)], "choices": list(encodings.CHOICES)}
+
+    def repair_captions(self, project: Project, encoding: str = "auto") -> EditReport:
+        """Write odd captions anew as plain UTF-8; can be undone."""
+        from .editing import encodings
+
+        return encodings.repair(project.dataset_dir, encoding)
+
+    def captions_metadata(self, project: Project, full_path: bool = False, file: Path | None = None) -> dict[str, Any]:
+        """The captions as kohya's metadata, written into ``file`` if one is given (what else it says stays)."""
+        from .editing import kohya
+
+        if file is not None:
+            return {"file": str(file), "pictures": kohya.write(file, project.dataset_dir, full_path)}
+        return kohya.export(project.dataset_dir, full_path) if project.dataset_dir.is_dir() else {}
+
+    def take_metadata(self, project: Project, metadata: Any, existing: str = "overwrite") -> tuple[EditReport, Incoming]:
+        """Captions from kohya's metadata, an object or a file; what fits no picture, or several, is told."""
+        from .editing import kohya
+
+        found = kohya.read(metadata) if isinstance(metadata, Path) else kohya.check(metadata)
+        return kohya.take(found, project.dataset_dir, existing)  # type: ignore[arg-type]
+
+    def transfer_pictures(self, project: Project, names: Iterable[str], target: Path, move: bool = False) -> Transferred:
+        """Copy or move pictures of the dataset with their captions into a folder; nothing there is overwritten."""
+        from .editing.transfer import transfer
+
+        return transfer(project.dataset_dir, names, target, move)
+
+    def missing_tags(self, project: Project, tag: str = "", least: float = 0.5) -> dict[str, Any]:
+        """Tags that pictures seem to lack, by stored probabilities of a tagger that is here."""
+        from .tagging.missing import find_missing
+        from .tagging.taggers import list_taggers, model_of
+        from .tagging.wd14 import files_here
+
+        here = [files for m in list_taggers(self.projects_dir) if m.here and (files := files_here(model_of(self.projects_dir, m.name))) is not None]
+        return find_missing(project.dataset_dir, here, tag, least)
 
     def classify(self, lines: Iterable[str]) -> Iterable[str]:
         """``tag<TAB>group|STATE|-`` for each tag, as it was given."""
@@ -455,18 +499,30 @@ class Studio:
 
         return {"file": bases.download(base, folder, progress).name}
 
-    def import_settings(self, project: Project, files: Sequence[Path], name: str = "", base: Path | None = None) -> Taken:
+    def import_settings(self, project: Project, files: Sequence[Path], name: str = "", base: Path | None = None) -> Taken | dict[str, Any]:
         """Take over settings of kohya's trainer or its GUI: kept as a preset (``name``) that becomes the project's choice."""
         from .training import kohya_toml, kohya_use
 
+        if not kohya_toml.reads_toml():  # a WebUI's Python may not have what our children have
+            more = ["--base", str(base)] if base else []
+            words = ["--project", str(project.folder.absolute()), "--projects", str(self.projects_dir.absolute()), "--name", name, *more]
+            found: dict[str, Any] = self.environment.answer("config", "import", *(str(f.absolute()) for f in files), *words)
+            return found
         return kohya_use.use(kohya_toml.read(files), project, self.presets_dir, name, base)
 
     def export_settings(self, config: TrainingConfig, folder: Path) -> tuple[tuple[str, str], ...]:
         """Write files for kohya's trainer; returns (option, reason) of what it will not do."""
-        from .files import atomic_write_text
-        from .training import kohya_export
+        from .files import atomic_write_json, atomic_write_text
+        from .training import kohya_export, kohya_toml
         from .training.basefile import known_family
 
+        if not kohya_toml.reads_toml():
+            import tempfile
+
+            with tempfile.TemporaryDirectory() as place:
+                atomic_write_json(Path(place) / "config.json", config.to_dict())
+                found = self.environment.answer("config", "export", place, "--out", str(folder.absolute()))
+            return tuple((option, reason) for option, reason in found["lost"])
         made = kohya_export.export(config, folder.absolute().as_posix(), known_family(Path(config.base)))
         for file, text in made.files.items():
             atomic_write_text(folder / file, text)
@@ -720,6 +776,14 @@ class Studio:
 def _pictures_home(project: Project) -> Path:
     """Where the originals are: raw/, or dataset/ of a folder that came without one."""
     return project.raw_dir if project.raw_dir.is_dir() and any(project.raw_dir.iterdir()) else project.dataset_dir
+
+
+def _stored_options(cls: Any, data: Any) -> Any:
+    """Options as they were stored; the defaults where they are none or of another version."""
+    try:
+        return cls.from_dict(data) if isinstance(data, dict) else cls()
+    except (UserError, TypeError, ValueError):
+        return cls()
 
 
 def _pictures_dir(project: Project, where: str) -> Path:
