@@ -5,13 +5,16 @@ Inside a WebUI nothing of the host's is ever changed: what training and tagging 
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import overlay as overlays
+from .errors import UserError
 from .progress import Progress, silent
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +62,19 @@ class Environment:
     def command(self, *arguments: str) -> list[str]:
         """``python -m lora_studio ARGUMENTS`` in this environment."""
         return self.module("lora_studio", *arguments)
+
+    def answer(self, *arguments: str) -> Any:
+        """What a command of ours answers, run to its end with the packages that only our children see. Raises UserError with its message."""
+        done = subprocess.run(
+            self.command(*arguments, "--json", "--quiet"), capture_output=True, text=True, encoding="utf-8", errors="replace", env=self.variables()
+        )
+        try:
+            found = json.loads(done.stdout)
+        except ValueError:
+            raise UserError("A command of Lora Studio ended without an answer.", done.stderr.strip()[-500:]) from None
+        if done.returncode:
+            raise UserError(str(found.get("error", "")), str(found.get("hint", "")))
+        return found
 
     def missing(self) -> list[str]:
         """The packages that are not there yet in a version that fits; a look at facts on disk, no imports."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ from .kohya_table import (
 
 OWN, INSTEAD = "own_options", "own_instead"
 STEPS_UNSAID = 1600  # kohya's length when a file names none
+
+
+def reads_toml() -> bool:
+    """Whether this Python has what reads and writes TOML."""
+    return find_spec("tomlkit") is not None
 
 
 def parse_toml(text: str, name: str) -> dict[str, Any]:

@@ -313,3 +313,19 @@ def test_folders_that_are_here_are_trained_on(tmp_path: Path) -> None:
     use(Imported(values={"folders": folders}), studio.open("p"), studio.presets_dir, base=Path("demo"))
     config = studio.last_choice(studio.open("p"))
     assert [(f.path, f.repeats, f.is_reg) for f in config.folders] == [(str(tmp_path / "good"), 7, False), (str(tmp_path / "reg"), 1, True)]
+
+
+def test_a_python_without_toml_has_a_child_do_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lora_studio.training import kohya_toml
+
+    (tmp_path / "p" / "dataset").mkdir(parents=True)
+    (tmp_path / "wrong.toml").write_text("a = [", encoding="utf-8")
+    studio = Studio(tmp_path)
+    monkeypatch.setattr(kohya_toml, "reads_toml", lambda: False)
+    taken = studio.import_settings(studio.open("p"), [EXAMPLES / "notebook_sd1.toml"], "mine", Path("demo"))
+    assert isinstance(taken, dict) and (taken["preset"], taken["base"]) == ("mine", "demo")
+    with pytest.raises(UserError, match=r"wrong.toml is not TOML"):
+        studio.import_settings(studio.open("p"), [tmp_path / "wrong.toml"])
+    config = TrainingConfig.from_dict({**LEAST, "scheduler": "rex"})
+    assert [option for option, _ in studio.export_settings(config, tmp_path / "out")] == ["scheduler", "precision"]
+    assert TrainingConfig.from_dict(read([tmp_path / "out" / "config.toml"]).values) == config
