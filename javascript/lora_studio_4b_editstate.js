@@ -179,7 +179,7 @@
             loadSoon();
         }
         return Object.assign(state, {
-            load, see, change, preview, bulk, filtered, select, selectAll, selectNone, follow, look: loadSoon,
+            load, see, change, scope, preview, bulk, filtered, select, selectAll, selectNone, follow, look: loadSoon,
             undo: () => (state.present.undo ? step("undo", state.present.undo) : Promise.resolve(null)),
             redo: () => (state.present.redo ? step("redo", state.present.redo) : Promise.resolve(null)),
             goTo: (entry) => step("goto", entry), restore: () => step("restore", ""),

@@ -14,6 +14,8 @@
         }
         if (line.kind === "restore") return t("First state restored");
         if (line.kind === "tag") return t("Tagged") + (d.model ? ": " + d.model : "");
+        if (line.kind === "encoding") return t("Encodings repaired");
+        if (line.kind === "import") return t("kohya's metadata read");
         if (line.kind !== "edit") return t("Captions written") + " (" + line.kind + ")";
         const parts = [];
         if (d.remove_traits) parts.push(t("traits removed"));

@@ -106,7 +106,7 @@ class _Token:
     how: str = "plain"
 
 
-_FIELD = re.compile(r"([A-Za-z]+):(?=\S)")
+_FIELD = re.compile(r"([A-Za-z]+):")
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -134,10 +134,16 @@ def _term(text: str, at: int) -> tuple[_Token, int]:
         field = match[1].lower()
         if field == "tags":
             field = "count"
-        if field not in FIELDS:
+        ended = match.end() == len(text) or text[match.end()].isspace()
+        if field not in FIELDS and not ended:
             hint = f"There are {', '.join(FIELDS)}. Text with a colon in it goes in quotation marks."
             raise FilterError(f"There is no filter {match[1]}:.", start, hint)
-        at = match.end()
+        if field not in FIELDS:
+            field = ""  # a word that ends with a colon
+        elif ended:
+            raise FilterError("There is nothing to look for.", start)
+        else:
+            at = match.end()
     if text[at] in "\"'/“" and (field or text[at] != "'"):
         end = {"“": "”"}.get(text[at], text[at])
         content, after = _until(text, at + 1, end)
@@ -145,7 +151,7 @@ def _term(text: str, at: int) -> tuple[_Token, int]:
             return _Token("term", start, field, content, "regex" if end == "/" else "quoted"), after
         if end != "'":
             raise FilterError(f"{text[at:]} has no end: {end} is missing.", start)
-    at, depth, begin = at, 0, at
+    depth, begin = 0, at
     while at < len(text) and not text[at].isspace():
         if text[at] == "\\" and at + 1 < len(text):
             at += 1

@@ -97,15 +97,23 @@ class Search:
             match = pattern.fullmatch(tag)
             return (match.expand(new), 1) if match else (tag, 0)
 
+        class Known(dict[str, tuple[Tags, int]]):
+            """What becomes of a tag; the same few thousand stand in ten thousand captions."""
+
+            def __missing__(self, tag: str) -> tuple[Tags, int]:
+                text, count = in_tag(tag)
+                self[tag] = found = (parse_tags(text) if count else (tag,), count)
+                return found
+
+        known = Known()
+
         def edit(tags: Tags) -> tuple[Tags, int]:
             if self.scope == "caption":
                 text, count = in_text(format_tags(tags))
                 return (parse_tags(text), count) if count else (tags, 0)
-            results = [in_tag(tag) for tag in tags]
-            count = sum(n for _, n in results)
-            if not count:
-                return tags, 0
-            return tuple(one for text, n in results for one in (parse_tags(text) if n else (text,))), count
+            results = [known[tag] for tag in tags]
+            count = sum([n for _, n in results])
+            return (tuple(one for some, _ in results for one in some), count) if count else (tags, 0)
 
         return edit
 

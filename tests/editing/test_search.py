@@ -115,6 +115,8 @@ def test_which_pictures_a_filter_means(index: DatasetIndex, text: str, names: st
         ("(" * 60 + "a", 41),
         ("count:>99999999999", 0),
         ("tag:/a", 0),
+        ("smile count:", 6),
+        ("tag: smile", 0),
     ],
 )
 def test_a_wrong_filter_says_where(text: str, at: int) -> None:
