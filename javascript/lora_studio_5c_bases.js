@@ -50,8 +50,13 @@
                 bar.follow(await Studio.api.post(p`training/bases/${b.name}/download`));
                 document.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape"}));
             }, {kind: "small"}));
-            await Studio.dialog({title: t("Bases that people train on"), wide: true, body: h("div", {},
-                h("p.ls-hint", {}, t("Train on the ancestor of the models you draw with: the LoRA then fits all of them. The files go to {folder}.", {folder})), bases.map(row), Studio.state.session.paths_allowed ? elsewhere() : null)});
+            const body = h("div", {},
+                h("p.ls-hint", {}, t("Train on the ancestor of the models you draw with: the LoRA then fits all of them. The files go to {folder}.", {folder})), bases.map(row), Studio.state.session.paths_allowed ? elsewhere() : null);
+            const closed = Studio.dialog({title: t("Bases that people train on"), wide: true, body});
+            // A dialog begins at its first field, which is the last thing here.
+            (body.querySelector("button") || body.closest(".ls-dialog").querySelector("button")).focus({preventScroll: true});
+            body.closest(".ls-dialog").scrollTop = 0;
+            await closed;
         }
         // Any other checkpoint by its address.
         function elsewhere() {
