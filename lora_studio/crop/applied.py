@@ -61,10 +61,21 @@ class Made:
 
 @dataclass
 class Applied:
-    """All crops that are there from earlier, by their key. ``plan``: the one last applied to its end, None before the first."""
+    """All crops that are there from earlier, by their key. ``plan``: the one last applied to its end, None before the first.
+
+    ``begun``: files that were about to be put in place, with their stamps: one that is there was made here, even if nothing more is known of it.
+    """
 
     plan: CropPlan | None = None
     made: dict[str, Made] = field(default_factory=dict)
+    begun: dict[str, Stamp] = field(default_factory=dict)
+
+    def is_current(self, entry: CropEntry, options: CropOptions, source: Stamp | None, output: Stamp | None, named: bool = True) -> bool:
+        """Whether the file that is there is what this entry would become: see `Made.is_current`."""
+        made = self.made.get(entry.key)
+        if made is None or (output is not None and output != made.output and output == self.begun.get(made.name)):
+            return False  # nothing is known, or another crop was put there by a process that was ended before it could say so
+        return made.is_current(entry, options, source, output, named)
 
     def by_file(self) -> dict[str, Made]:
         """The same by the name of the crop."""
@@ -92,7 +103,7 @@ def load_plan(project: Project) -> CropPlan | None:
 def load_applied(project: Project) -> Applied:
     """What earlier crops made, also one that was broken off; nothing where the record is damaged (then old crops are put aside, not lost)."""
     kept = _loaded(project, stamp_of(plan_path(project)), stamp_of(_journal(project)))
-    return Applied(kept.plan, dict(kept.made))
+    return Applied(kept.plan, dict(kept.made), dict(kept.begun))
 
 
 @lru_cache(maxsize=4)
@@ -111,7 +122,12 @@ def _loaded(project: Project, plan_stamp: Stamp | None, journal_stamp: Stamp | N
         return applied
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):  # the last line may be cut off
-            made = Made.from_dict(json.loads(line))
+            found = json.loads(line)
+            if "begun" in found:
+                name, time, size = found["begun"]
+                applied.begun[str(name)] = (int(time), int(size))
+                continue
+            made = Made.from_dict(found)
             applied.made[made.entry.key] = made
     return applied
 
@@ -133,10 +149,19 @@ def _naming(options: CropOptions) -> tuple[str, int]:
     return options.rename, options.rename_start
 
 
+def begin(project: Project, name: str, stamp: Stamp | None) -> None:
+    """Remember that a finished file is about to be put in place under this name."""
+    _append(project, {"begun": [name, *(stamp or (0, 0))]})
+
+
 def note(project: Project, made: Made) -> None:
     """Remember one crop at once."""
+    _append(project, made.to_dict())
+
+
+def _append(project: Project, line: dict[str, Any]) -> None:
     with _lock, _journal(project).open("a", encoding="utf-8", newline="\n") as file:
-        file.write(json.dumps(made.to_dict(), ensure_ascii=False) + "\n")
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def store(project: Project, plan: CropPlan, made: dict[str, Made]) -> None:

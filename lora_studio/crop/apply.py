@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import filecmp
+import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 from ..dataset import PictureError, read_caption, write_caption
 from ..errors import UserError
-from ..files import atomic_path, atomic_write_bytes
+from ..files import TEMPORARY_PREFIX, atomic_path, atomic_write_bytes
 from ..progress import Progress, silent
 from ..project import Project
-from .applied import Made, load_applied, note, store
+from .applied import Made, begin, load_applied, note, store
 from .cutting import Original, check_format, save
 from .looks import files_in, stamp_of
+from .options import FORMATS
 from .parallel import each
 from .plan import CropEntry, CropPlan
+
+ABANDONED = 600.0  # seconds after which nobody writes on an unfinished file any more
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,14 @@ def _put_aside(path: Path, project: Project) -> Path:
     while target.exists():
         target, number = folder / f"{path.stem}_{number}{path.suffix}", number + 1
     return path.replace(target)
+
+
+def _sweep(folder: Path) -> None:
+    """Take away the unfinished pictures of processes that were ended."""
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        with suppress(OSError):
+            if path.suffix in FORMATS.values() and time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 @dataclass(frozen=True)
@@ -80,8 +93,9 @@ class _Writer:
         for path in self.same_stem.get(keep.stem, []):
             if not path.exists():
                 continue
-            mine = self.ours.get(path.name)
-            if (mine is not None and not mine.is_retouched(stamp_of(path))) or filecmp.cmp(path, source, shallow=False):
+            mine, stamp = self.ours.get(path.name), stamp_of(path)
+            begun = stamp is not None and stamp == self.before.begun.get(path.name)
+            if begun or (mine is not None and not mine.is_retouched(stamp)) or filecmp.cmp(path, source, shallow=False):
                 if path != keep:
                     path.unlink()
             else:
@@ -100,7 +114,7 @@ class _Writer:
         source = original.path
         options, target = self.plan.options, self.target(entry)
         stamp, made = stamp_of(source), self.before.made.get(entry.key)
-        if made is not None and not self.force and made.is_current(entry, options, stamp, stamp_of(target)):
+        if made is not None and not self.force and self.before.is_current(entry, options, stamp, stamp_of(target)):
             return _Done(made=replace(made, entry=entry), path=target)
         try:
             picture = original.crop(entry)
@@ -108,6 +122,7 @@ class _Writer:
             return _Done(error.reason if isinstance(error, PictureError) else error.message)
         with atomic_path(target) as temporary:
             save(picture, temporary, options)
+            begin(self.project, target.name, stamp_of(temporary))  # whoever ends us between the two lines below leaves no riddle
             aside = self.clear(source, target)
         made = Made(entry, target.name, options.quality, stamp, stamp_of(target))
         note(self.project, made)
@@ -196,6 +211,7 @@ def apply_plan(plan: CropPlan, project: Project, progress: Progress = silent, fo
     aside: list[Path] = []
     captions = 0
     project.studio_dir.mkdir(parents=True, exist_ok=True)
+    _sweep(project.dataset_dir)
     writer = _Writer(plan, project, force)
     writer.move_captions()
     # What was written is noted at once, so that the next crop goes on from there.

@@ -84,7 +84,7 @@ def _written(one: Proposal, look: Look, options: CropOptions, applied: Applied, 
     if earlier is None or output is None:
         return None, "", bool(one.left_out)
     # Which name it gets is decided when it is made.
-    return earlier.name, version(output), bool(one.left_out) or earlier.is_current(one.entry, options, look.stamp, output, named=False)
+    return earlier.name, version(output), bool(one.left_out) or applied.is_current(one.entry, options, look.stamp, output, named=False)
 
 
 def version(stamp: tuple[int, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from lora_studio.crop import CropOptions, apply_plan, draft, edit, plan_path, pl
 from lora_studio.crop import parallel as parallel_module
 from lora_studio.crop.applied import Made, load_applied
 from lora_studio.crop.parallel import each
+from lora_studio.dataset import load_image
 from lora_studio.errors import UserError
 from lora_studio.project import Project
 
@@ -50,6 +52,44 @@ def test_a_crop_that_was_stopped_goes_on_where_it_was(project: Project) -> None:
     assert view.show(project)["counts"]["done"] == written
     report = apply_plan(plan_project(project, options), project)
     assert (len(report.unchanged), len(report.written)) == (written, 6 - written) and report.kept_aside == ()
+
+
+def test_a_crop_ended_before_it_was_noted_is_known_as_ours(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lora_studio.crop import apply as apply_module
+
+    def killed(*_: object) -> None:
+        raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(apply_module, "note", killed)
+        with pytest.raises(StoppedError):
+            apply_plan(plan_project(project, CropOptions(size="64")), project)
+    assert list(project.dataset_dir.glob("*.png"))
+    report = apply_plan(plan_project(project, CropOptions(size="32")), project)
+    assert report.kept_aside == () and len(report.written) == 6
+    # Back to the settings of before: the file that is there is not the one that was noted.
+    with monkeypatch.context() as patch:
+        patch.setattr(apply_module, "note", killed)
+        with pytest.raises(StoppedError):
+            apply_plan(plan_project(project, CropOptions(size="64")), project)
+    draft.update(project, lambda d: draft.change(d, options=CropOptions(size="32")))
+    larger = {p.name for p in project.dataset_dir.glob("*.png") if load_image(p).size == (64, 64)}
+    assert larger and {one["source"] for one in view.show(project)["entries"] if not one["done"]} == larger
+    report = apply_plan(plan_project(project, CropOptions(size="32")), project)
+    assert {p.name for p in report.written} == larger and report.kept_aside == ()
+    # What somebody painted over since is theirs all the same.
+    Image.new("RGB", (9, 9)).save(project.dataset_dir / "0.png")
+    assert [p.name for p in apply_plan(plan_project(project, CropOptions(size="48")), project).kept_aside] == ["0.png"]
+
+
+def test_unfinished_files_are_swept_away_once_they_are_old(project: Project) -> None:
+    old, new, other = (project.dataset_dir / f".tmp-{name}" for name in ("a.png", "b.png", "c.txt"))
+    for path in (old, new, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (1, 1))
+    apply_plan(plan_project(project, CropOptions(size="64")), project)
+    assert not old.exists() and new.exists() and other.exists()
 
 
 @pytest.mark.parametrize("line", ['{"entry"', "[]", "1", '{"entry": {}, "name": "a.png"}'])

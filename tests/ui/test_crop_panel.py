@@ -229,6 +229,28 @@ def test_a_finger_drags_the_box(studio_page: Callable[..., str], new_page: Calla
     assert abs(left - (before / 100 * SIZE[0] - 30)) <= 2
 
 
+def test_stopping_keeps_what_is_done_and_going_on_does_the_rest(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "projects", "hana")
+    picture = tmp_path / "one.jpg"
+    numbered(2400, 1600).save(picture, quality=95)
+    for k in range(60):
+        (project.raw_dir / f"{k:02d}.jpg").write_bytes(picture.read_bytes())
+    show(page, "page", studio_page("page", tmp_path))
+    page.get_by_role("button", name="Crop all").click()
+    bar = page.locator(".ls-job[data-job=crop]")
+    bar.locator(".ls-job-text", has_text="/ 60").wait_for()
+    bar.get_by_role("button", name="Stop").click()
+    page.locator(".ls-toast", has_text="Stopped").wait_for()
+    there = len(list(project.dataset_dir.glob("[0-9]*.png")))
+    page.wait_for_function("() => !document.querySelector('.ls-crop-counts').textContent.startsWith('0 of')")
+    done = int(page.locator(".ls-crop-counts").inner_text().split(" of ")[0])
+    assert there - 16 <= done <= there < 60  # what was ended between writing and noting is made again
+    crop_all(page)
+    assert len(list(project.dataset_dir.glob("[0-9]*.png"))) == 60
+    assert f"{60 - done} pictures cropped" in page.locator(".ls-crop-report").inner_text()
+    assert not (project.studio_dir / "replaced").exists()
+
+
 def test_another_page_s_change_is_not_overwritten(
     studio_page: Callable[..., str], new_page: Callable[..., Any], console: Any, tmp_path: Path
 ) -> None:
