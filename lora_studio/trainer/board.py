@@ -13,11 +13,13 @@ from lora_studio.training.events import EventWriter
 
 
 class Board:
-    """Writes to `folder`; a resumed run hides what it is about to write again (`purge_step`)."""
+    """Writes to `folder` (None: nowhere); a resumed run hides what it is about to write again (`purge_step`)."""
 
-    def __init__(self, folder: Path, step: int, events: EventWriter) -> None:
+    def __init__(self, folder: Path | None, step: int, events: EventWriter) -> None:
         self._events = events
         self._writer: Any = None
+        if folder is None:
+            return
         try:
             from torch.utils.tensorboard import SummaryWriter
 

@@ -59,7 +59,7 @@ class TrainingRun:
         self.team = team or Team()
         self.runtime = prepare(config, self.team.local, self.team.beside)
         saved = self.team.tell(load_state(run_dir / "state") if self.team.main else None)
-        self.position = saved[0] if saved else Position()
+        self.position = saved[0] if saved else Position(processes=self.team.size)
         self._saved = saved
         self.last_save = time.monotonic()
         facts: dict[str, Any] = {}
@@ -75,7 +75,7 @@ class TrainingRun:
             torch=torch.__version__,
             **facts,
         )
-        self.board = Board(run_dir / "tensorboard", self.position.step, events)
+        self.board = Board(run_dir / "tensorboard" if self.team.main else None, self.position.step, events)
 
     def _prepare(self) -> None:
         if self.team.main:
@@ -87,6 +87,10 @@ class TrainingRun:
         self.model, self.network, self.optimizer, self.average = parts.model, parts.network, parts.optimizer, parts.average
         if self._saved is not None:
             self._restore(*self._saved)
+            if (began := self.position.processes) != self.team.size:
+                self.position = self.position.among(self.team.size)
+                words = f"The run began with {began} processes and goes on with {self.team.size}: steps count anew, from {self.position.step}."
+                self.events.write("warning", message=words)
         self._saved = None  # its tensors are in the optimizer now
         if self.team.main:
             self.outputs.describe(self.model, parts.dataset, self.length, self.runtime.precision, self.team.size)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -37,6 +37,12 @@ class Position:
     rollbacks: int = 0
     best_epoch: int = 0
     best_loss: float = 0.0
+    processes: int = 1
+
+    def among(self, processes: int) -> Position:
+        """The same place for another number of processes: a step of theirs takes another number of pictures."""
+        share = self.processes / processes
+        return replace(self, step=round(self.step * share), batch=round(self.batch * share), processes=processes)
 
 
 def save_state(folder: Path, position: Position, tensors: Mapping[str, torch.Tensor]) -> Path:

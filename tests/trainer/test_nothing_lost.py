@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,17 @@ def test_a_run_that_waits_for_room_can_be_stopped_and_resumed(tmp_path: Path, ti
     assert events[-1]["type"] == "stopped" and "could not be saved" in events[-2]["message"]
     assert [p.name for p in (run / "state").iterdir()] == ["step-00000000"]
     assert start(run)[-1]["type"] == "finished"
+
+
+def test_a_state_of_two_processes_is_gone_on_with_by_one(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
+    run = make_run(tmp_path, tiny_checkpoint, pictures, epochs=2)
+    start(run)
+    position, tensors = state.load_state(run / "state")
+    state.save_state(run / "state", replace(position, step=position.step + 1, epoch=2, batch=1, processes=2), tensors)
+    events = start(run)
+    assert any("began with 2 processes" in e.get("message", "") for e in events) and events[-1]["type"] == "finished"
+    assert state.Position(step=10, batch=3, processes=2).among(1) == state.Position(step=20, batch=6)
+    assert state.Position(step=9, batch=4, processes=1).among(4) == state.Position(step=2, batch=1, processes=4)
 
 
 def test_a_wrong_disk_is_no_full_disk(tmp_path: Path, tiny_checkpoint: Path, pictures: Path, monkeypatch) -> None:

@@ -62,6 +62,7 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path, tiny_checkpo
     files = [tmp_path / n / "output" / f"word-{changes['epochs']:02d}.safetensors" for n in ("one", "two")]
     a, b = map(load_file, files)
     assert set(a) == set(b)
+    assert len(list((two / "tensorboard").iterdir())) == 1  # the second process writes nothing
     assert read_metadata(files[1])["ss_total_batch_size"] == read_metadata(files[0])["ss_total_batch_size"]
 
 
