@@ -492,7 +492,9 @@ def _chosen(args: argparse.Namespace, studio: Studio, project: Any) -> Any:
 
 
 def _unbundle(args: argparse.Namespace, studio: Studio) -> Any:
-    placed = studio.unbundle(args.file, args.base, args.train, _progress(args, "unbundle"))
+    from .training.config import parse_overrides
+
+    placed = studio.unbundle(args.file, args.base, args.train, _progress(args, "unbundle"), parse_overrides(args.set))
     _say(args, f"Run {placed.run}")
     _say_left_out(args, placed.left_out)
     for lora in placed.loras:
@@ -810,6 +812,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("file", type=Path)
     sub.add_argument("--train", action="store_true", help="train or go on with it, then pack it again")
     sub.add_argument("--base", type=Path, help="the checkpoint on this machine, or demo")
+    sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="with --train: device, threads or processes here")
     sub.add_argument("--out", type=Path, metavar="FILE", help="with --train: what it is packed into (default: FILE-back.zip)")
     sub.add_argument("--detach", action="store_true", help="with --train: do not wait for its end")
 

@@ -643,15 +643,20 @@ class Studio:
         file = out or Path(f"{project.name}-{run.folder.name}.zip")
         return pack(project, run, file, include_base and not self._is_demo(run.config().base), progress, self.lora_dir)
 
-    def unbundle(self, file: Path, base: Path | None = None, train: bool = False, progress: Progress = silent) -> Placed:
-        """Put a bundle's run, samples and LoRAs into its project; ``train``: it is to be trained here, so its base must be here too."""
+    def unbundle(
+        self, file: Path, base: Path | None = None, train: bool = False, progress: Progress = silent, settings: Mapping[str, Any] | None = None
+    ) -> Placed:
+        """Put a bundle's run, samples and LoRAs into its project; ``train``: it is to be trained here, so its base must be here too.
+
+        ``settings``: options that belong to this machine (device, threads, processes …).
+        """
         from .bundle import place
         from .demo import checkpoint_path
 
         beside = [self.lora_dir.parent / "Stable-diffusion"] if self.lora_dir else []
         known = [checkpoint_path(), *beside, Path("models") / "Stable-diffusion"]
         demo = base is not None and str(base) == DEMO_BASE
-        return place(file, self.projects_dir, self.lora_dir, checkpoint_path() if demo else base, known, progress, need_base=train)
+        return place(file, self.projects_dir, self.lora_dir, checkpoint_path() if demo else base, known, progress, train, settings)
 
     # -- evaluation ----------------------------------------------------------
 

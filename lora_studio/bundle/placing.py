@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PureWindowsPath
@@ -22,6 +22,8 @@ from ..training.runs import PROCESS, Run
 from .manifest import Manifest, Model, blocks, hash_of, read_manifest, size_of
 
 MB = 1_000_000
+#: options that belong to a machine, not to what is learned: they may be set anew on another one
+OF_MACHINE = ("device", "threads", "processes", "memory_plan", "state_every_minutes")
 
 
 @dataclass(frozen=True)
@@ -42,22 +44,25 @@ class Placed:
 
 def place(
     file: Path, projects_dir: Path, lora_dir: Path | None = None, base: Path | None = None, known: Sequence[Path] = (),
-    progress: Progress = silent, need_base: bool = False,
+    progress: Progress = silent, need_base: bool = False, settings: Mapping[str, Any] | None = None,
 ) -> Placed:  # fmt: skip
     """Put a bundle where it belongs. Broken off, it can be done again: what is there already is not written twice.
 
     ``known``: files of this machine that may be the base, and folders of such; ``need_base``: the run is to be trained here, so there must be one.
+    ``settings``: options of this machine (OF_MACHINE), with ``need_base``.
 
     Raises:
         UserError: no bundle, not whole, another project or run of that name, or no base.
     """
+    if foreign := [name for name in settings or {} if name not in OF_MACHINE]:
+        raise UserError(f"{', '.join(foreign)} cannot be changed on the way.", f"Only what belongs to a machine: {', '.join(OF_MACHINE)}.")
     try:
         archive = zipfile.ZipFile(file)
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{file} cannot be read as a bundle: {error}", "Copy the file again; it may have been cut short.") from error
     with archive:
         manifest = read_manifest(archive, file.name)
-        return _Placing(archive, manifest, file, projects_dir, lora_dir, progress).go(base, known, need_base)
+        return _Placing(archive, manifest, file, projects_dir, lora_dir, progress).go(base, known, need_base, settings or {})
 
 
 class _Placing:
@@ -76,7 +81,7 @@ class _Placing:
         config = self.run_dir / "config.json"
         self.own_lora_dir = str(read_json(config).get("lora_dir", "")) if config.is_file() else ""
 
-    def go(self, base: Path | None, known: Sequence[Path], need_base: bool) -> Placed:
+    def go(self, base: Path | None, known: Sequence[Path], need_base: bool, settings: Mapping[str, Any]) -> Placed:
         ahead = self._compare()
         here = (self.run_dir / "config.json").is_file()
         new = not here and not self._has_pictures()
@@ -91,7 +96,7 @@ class _Placing:
         if not ahead:
             self._run(here)
         if need_base or not here:
-            self._configure(models)
+            self._configure(models, settings)
         loras = self._loras()
         return Placed(self.manifest.project, str(self.folder), str(self.run_dir), new, ahead, loras, tuple(self.left_out))
 
@@ -269,7 +274,7 @@ class _Placing:
                 "Get that file, or pack the bundle with the base inside: --include-base.",
             )
 
-    def _configure(self, models: dict[str, str]) -> None:
+    def _configure(self, models: dict[str, str], settings: Mapping[str, Any]) -> None:
         """The run's configuration with this machine's places; nothing of the other machine's paths is used."""
         config = TrainingConfig.from_dict(read_json(self.run_dir / "config.json"))
         here = config.to_dict()
@@ -281,7 +286,7 @@ class _Placing:
         lora = self._lora_folder()
         here.update(
             base=models["base"], vae=models.get("vae", ""), network_weights=models.get("start_from", ""), folders=folders, output_dir=own("output"),
-            lora_dir=str(lora.absolute()) if lora else "",
+            lora_dir=str(lora.absolute()) if lora else "", **settings,
         )  # fmt: skip
         changed = TrainingConfig.from_dict(here)
         if changed != config:

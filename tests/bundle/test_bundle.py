@@ -206,6 +206,27 @@ def test_the_base_can_travel_along(home: Studio, tmp_path: Path) -> None:
     assert base.read_bytes() == WEIGHTS and tmp_path / "away" in base.parents
 
 
+def test_what_belongs_to_the_machine_may_be_set_there(home: Studio, tmp_path: Path) -> None:
+    home.bundle(project_of(home), make_run(home), tmp_path / "b.zip", include_base=True)
+    placed = away(tmp_path).unbundle(tmp_path / "b.zip", train=True, settings={"processes": "2", "device": "cpu"})
+    assert (Run(Path(placed.run)).config().processes, Run(Path(placed.run)).config().device) == (2, "cpu")
+    with pytest.raises(UserError, match="epochs cannot be changed"):
+        away(tmp_path).unbundle(tmp_path / "b.zip", train=True, settings={"epochs": 3})
+
+
+def test_the_starter_finds_the_program_beside_the_bundle(home: Studio, tmp_path: Path) -> None:
+    """Nothing is importable where it starts: it calls the launch.py it finds with the bundle and its own words."""
+    home.bundle(project_of(home), make_run(home), tmp_path / "b.zip")
+    words = [sys.executable, "-S", "-E", str(tmp_path / "b.zip"), "--base", "x y.safetensors"]
+    nothing = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path / "masks")
+    assert nothing.returncode == 2 and "Lora Studio is not found" in nothing.stderr
+    (tmp_path / "Lora Studio" / "lora_studio").mkdir(parents=True)
+    (tmp_path / "Lora Studio" / "launch.py").write_text("import sys; print(sys.argv[1:]); sys.exit(7)", encoding="utf-8")
+    done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path / "masks")
+    assert done.returncode == 7
+    assert done.stdout.strip() == str(["unbundle", str(tmp_path / "b.zip"), "--train", "--base", "x y.safetensors"])
+
+
 def test_another_project_of_that_name_is_not_trained_on(home: Studio, tmp_path: Path) -> None:
     home.bundle(project_of(home), make_run(home), tmp_path / "b.zip")
     other = tmp_path / "away" / "projects" / "米拉" / "dataset"
