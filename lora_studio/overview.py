@@ -6,7 +6,9 @@ Quick enough to be asked after every change: folders are listed once, captions a
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from .dataset.items import is_picture_name
 from .project import Project
 
 TEXT = 1  # bytes: a caption file with less says nothing
+SETTLED = 3.0  # seconds after which a folder's own time tells of every later change in it (FAT counts in twos)
+FORGOTTEN = 10.0  # seconds after which a folder is walked again all the same: a caption written in place leaves the folder's time alone
+FOLDERS = 16  # remembered
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,10 @@ class Step:
         return {"done": self.done, "note": list(self.note) if self.note else None, "next": after}
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Folder:
-    pictures: list[str] = field(default_factory=list)
-    texts: set[str] = field(default_factory=set)
+    pictures: int = 0
+    captions: int = 0  # that say something and belong to a picture
 
 
 def standing(project: Project) -> Standing:
@@ -58,9 +63,9 @@ def standing(project: Project) -> Standing:
     raw, dataset = _look(project.raw_dir), _look(project.dataset_dir)
     runs = runs_of(project)
     return Standing(
-        raw=len(raw.pictures),
-        cropped=len(dataset.pictures),
-        captions=sum(os.path.splitext(name)[0] in dataset.texts for name in dataset.pictures),
+        raw=raw.pictures,
+        cropped=dataset.pictures,
+        captions=dataset.captions,
         trigger=project.trigger,
         traits=len(project.traits),
         running=any(run["state"] == "running" for run in runs),
@@ -70,19 +75,38 @@ def standing(project: Project) -> Standing:
     )
 
 
+_looked: dict[Path, tuple[int, float, _Folder]] = {}
+
+
 def _look(folder: Path) -> _Folder:
-    found = _Folder()
+    """Ten thousand pictures take a tenth of a second to walk: what stands still is not walked at every change elsewhere."""
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                stem, suffix = os.path.splitext(entry.name)
-                if suffix == ".txt" and entry.stat().st_size >= TEXT:
-                    found.texts.add(stem)
-                elif is_picture_name(entry.name) and not entry.name.startswith("."):
-                    found.pictures.append(entry.name)
+        changed = folder.stat().st_mtime_ns
     except OSError:
-        return found
+        return _Folder()
+    known, now = _looked.get(folder), time.monotonic()
+    if known is not None and known[0] == changed and now - known[1] < FORGOTTEN:
+        return known[2]
+    found = _walk(folder)
+    if time.time() - changed / 1e9 > SETTLED:
+        _looked[folder] = (changed, now, found)
+        if len(_looked) > FOLDERS:
+            _looked.clear()
     return found
+
+
+def _walk(folder: Path) -> _Folder:
+    pictures: list[str] = []
+    texts: set[str] = set()
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            stem, suffix = os.path.splitext(entry.name)
+            if suffix == ".txt":
+                if entry.stat().st_size >= TEXT:
+                    texts.add(stem)
+            elif is_picture_name(entry.name) and not entry.name.startswith("."):
+                pictures.append(stem)
+    return _Folder(len(pictures), sum(stem in texts for stem in pictures))
 
 
 def steps(now: Standing) -> dict[str, Step]:
@@ -137,8 +161,12 @@ def _train(now: Standing) -> Step:
     if now.running:
         return Step(False, ("Training…", {}))
     if now.epochs:
-        return Step(True, ("{n} epochs saved", {"n": now.epochs}), None if now.recommended else ("Next: find out which epoch is the best.", {}),
-                    "" if now.recommended else "test")
+        return Step(
+            True,
+            ("{n} epochs saved", {"n": now.epochs}),
+            None if now.recommended else ("Next: find out which epoch is the best.", {}),
+            "" if now.recommended else "test",
+        )
     if not now.cropped:
         return Step(False, None, ("There is nothing to train on yet: crop the pictures first.", {}), "crop")
     if not now.captions:

@@ -51,6 +51,19 @@ def test_blur_is_seen_at_any_size(drawn: list[Image.Image]) -> None:
             assert quality.sharpness(soft.convert("L")) < quality.BLURRED
 
 
+def test_many_alike_cost_little_and_a_chain_is_one_group() -> None:
+    rng = np.random.default_rng(1)
+    base = [int(value) for value in rng.integers(0, 2**63, 3000)]
+    assert quality.clusters(base) == []  # random hashes are some 32 bits apart
+    copies = [value ^ 0b101 for value in base]
+    assert quality.clusters(base + copies) == [[k, k + 3000] for k in range(3000)]
+    assert quality.clusters([base[0]] * 5000) == [list(range(5000))]
+    chain = [(1 << k) - 1 for k in range(0, 65, quality.SAME_BITS)]  # each near the next, the ends far apart
+    assert quality.clusters(chain) == [list(range(len(chain)))]
+    assert quality.clusters(chain[::2]) == []
+    assert quality.clusters([]) == quality.clusters([7]) == []
+
+
 @settings(max_examples=80, deadline=None)
 @given(HASHES, st.integers(0, 20))
 def test_clusters_equal_a_plain_search(hashes: list[int], bits: int) -> None:
