@@ -81,7 +81,10 @@ def load_detector(path: Path) -> Detector:
     """Raises UserError when ONNX Runtime or the model does not start, or the model is of another kind."""
     try:
         import onnxruntime
-
+    except Exception as error:  # a broken installation fails in many ways
+        hint = "Install the training packages from the tab, or let boxes go where the eye goes."
+        raise UserError(f"ONNX Runtime, which finding faces needs, does not start: {error}", hint) from error
+    try:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # several pictures are looked at at a time
         options.inter_op_num_threads = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,12 @@ def test_models_that_are_none(tmp_path: Path) -> None:
     _save(tmp_path / "tagger.onnx", [helper.make_node("Identity", ["input"], ["out"])], {}, [1, 448, 448, 3], {"out": [1, 448, 448, 3]})
     with pytest.raises(UserError, match="no face detector"):
         load_detector(tmp_path / "tagger.onnx")
+
+
+def test_without_onnx_runtime_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match="ONNX Runtime"):
+        load_detector(yolo(tmp_path / "model.onnx", "v8"))
 
 
 def test_doubles_are_one_face_and_low_scores_none() -> None:
