@@ -131,7 +131,8 @@ def _is_size(fact: object) -> bool:
 
 def picture_path(folder: Path, name: str) -> Path | None:
     """The picture of this name directly in ``folder``; None for anything that is no picture there or would lead elsewhere."""
-    if not name or Path(name).name != name or name.startswith(".") or any(c in name for c in "/\\:\0") or not is_picture_name(name):
+    apart = "/\\:\0" if os.name == "nt" else "/\\\0"  # elsewhere a colon is a character like others
+    if not name or Path(name).name != name or name.startswith(".") or any(c in name for c in apart) or not is_picture_name(name):
         return None
     path = folder / name
     try:
