@@ -91,7 +91,7 @@ def coded(name: str) -> str:
     return quote(name, safe="").replace(".", "%2E")
 
 
-def until(what: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := what():
