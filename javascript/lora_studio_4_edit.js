@@ -33,7 +33,7 @@
 
         const nothing = h("div.ls-empty", {hidden: true}), noMatch = h("div.ls-empty", {hidden: true}, t("No picture fits the filter."));
         const body = h("div.ls-edit", {hidden: true}, tags.node, h("div.ls-edit-main", {},
-            h("div.ls-row.ls-edit-bar", {}, dedupe, traits, more, Studio.editMore(state), h("span.ls-spring"), saved, undo, redo, history),
+            h("div.ls-row.ls-edit-bar", {}, dedupe, traits, more, Studio.editMore(state), h("span.ls-spring"), h("div.ls-row.ls-nowrap.ls-edit-back", {}, saved, undo, redo, history)),
             filter.node, h("div.ls-row.ls-edit-bar", {}, count, all, none, h("span.ls-spring"), size), noMatch, grid.node));
         root.append(nothing, body);
 
