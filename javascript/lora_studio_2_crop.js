@@ -92,7 +92,7 @@
             if (result.left_out) parts.push(t("{n} crops of pictures now left out were moved out of the dataset.", {n: result.left_out}));
             if (result.kept_aside) parts.push(t("{n} pictures that somebody had changed were kept in dataset/.lora_studio/replaced.", {n: result.kept_aside}));
             Studio.fill(told, h("p.ls-crop-report", {role: "status"}, parts.join(" ")),
-                result.listed.length ? h("details", {}, h("summary", {}, t("{n} pictures left out", {n: result.skipped})), h("ul", {}, result.listed.map(([name, why]) => h("li", {}, name, ": ", Studio.ts(why))))) : null);
+                result.listed.length ? h("details", {}, h("summary", {}, t("Left out: {n}", {n: result.skipped})), h("ul", {}, result.listed.map(([name, why]) => h("li", {}, name, ": ", Studio.ts(why))))) : null);
         }
         function open(name) {
             const list = names();

@@ -10,15 +10,16 @@ from typing import Any
 
 from ..project import Project
 from .applied import Applied, load_applied, named_alike
-from .choices import Choice
+from .choices import DRAWN, Choice
 from .detectors import detector_id
 from .draft import Draft, load
 from .looks import Look, Stamp, files_in, glance, stamp_of
 from .options import CropOptions
 from .plan import buckets_for
 from .propose import AUTOMATIC, Proposal, mirrored, propose, propose_more
+from .siblings import area
 
-ELONGATED = 2.5  # times as long as wide: a fixed size keeps less than half of it
+KEPT = 0.5  # of a picture: where its automatic box holds less than this share, somebody should look
 
 
 def show(project: Project, only: Collection[str] | None = None, draft: Draft | None = None, detector: Path | None = None) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def describe(proposal: Proposal, look: Look, choice: Choice, same_name: bool) ->
     # A box drawn to a pixel may be off by one.
     if scale > 1.01:
         warnings.append("enlarged")
-    if max(look.width / look.height, look.height / look.width) >= ELONGATED:
+    if entry.method not in (*DRAWN, "pad", "split") and area(entry.box) < KEPT * look.width * look.height:
         warnings.append("elongated")
     if choice.box is not None and choice.box_for(look.size) is None:
         warnings.append("another_picture")

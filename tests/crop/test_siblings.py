@@ -285,3 +285,21 @@ def test_avif_with_quality(project: Project) -> None:
         pytest.skip(error.message)
     apply_plan(plan_project(project, CropOptions(size="100", format="avif", quality=60)), project)
     assert load_image(project.dataset_dir / "a.avif").size == (100, 100)
+
+
+# -- what the page warns of ---------------------------------------------------
+
+
+def test_a_box_that_holds_little_of_its_picture_is_worth_a_look(project: Project) -> None:
+    noise(600, 200, 4).save(project.raw_dir / "wide.png")
+
+    def warned(**options: object) -> list[str]:
+        wanted = CropOptions(**{"size": "100", "focal": "center", **options})  # type: ignore[arg-type]
+        draft.update(project, lambda d: draft.change(d, options=wanted))
+        return [one["source"] for one in view.show(project)["entries"] if "elongated" in one["warnings"]]
+
+    assert warned() == ["wide.png"]
+    assert warned(size="300x100") == ["b.png"] and warned(pad="edge") == [] and warned(split=0.5) == []
+    assert warned() == ["wide.png"]
+    edit.change_boxes(project, [{"source": "wide.png", "box": [0, 0, 100, 100]}])
+    assert warned() == []
