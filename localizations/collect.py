@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -284,7 +285,7 @@ def scripts() -> list[Path]:
 #: What stays as it is: what a programmer's mistake says, names of others' options, words of the filter's language.
 NOT_SHOWN = frozenset(
     {
-        "one threshold per tag is needed", "unknown scheduler {}", "unknown event type {}", "the tagger is closed", "unknown mode {}", "STATE",
+        "one threshold per tag is needed", "unknown scheduler {}", "unknown event type {}", "the tagger is closed", "unknown mode {}", "STATE", "Win",
         "AdamW8bit", "Lion", "{}, <lora:{}:{}>", "AND", "OR", "NOT", "smile OR frown, NOT (a b)",
     }
 )  # fmt: skip
@@ -302,6 +303,7 @@ FOUND_NOWHERE: dict[str, str] = {
 }  # fmt: skip
 
 
+@cache
 def said() -> dict[str, str]:
     """Every text that people read -> where it is said first."""
     found: dict[str, str] = {}
@@ -317,6 +319,7 @@ def said() -> dict[str, str]:
     return found
 
 
+@cache
 def everything() -> set[str]:
     """Every text in the source at all, and its pieces: what may be a key."""
     found = {one.text for path in scripts() for one in literals(path)}
