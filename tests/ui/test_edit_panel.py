@@ -279,3 +279,43 @@ def test_the_history_leads_to_any_point_and_to_the_first_state(studio_page: Call
     wait_chips(page, "a", CAPTIONS["a"].split(", "))
     page.wait_for_selector(".ls-history-row:has-text('First state restored')")
     assert {name: text(project, name) for name in CAPTIONS} == CAPTIONS
+
+
+def test_captions_in_another_encoding_are_shown_and_repaired_and_pictures_go_to_another_project(
+    studio_page: Callable[..., str], page: Any, tmp_path: Path
+) -> None:
+    project, other = make_project(tmp_path), Project.create(tmp_path / "projects", "other")
+    (project.dataset_dir / "c.txt").write_bytes("少女, 头发很长".encode("gbk"))
+    show(page, "page", studio_page("page", tmp_path))
+    wait_chips(page, "c", ["少女", "头发很长"])
+    page.get_by_label("More", exact=True).select_option("1")
+    page.wait_for_selector(".ls-edit-change:has-text('头发很长')")
+    page.locator(".ls-dialog .ls-end .ls-primary").click()
+    page.wait_for_selector(".ls-toast:has-text('1 captions changed.')")
+    assert text(project, "c") == "少女, 头发很长"
+    card(page, "b 花").locator(".ls-edit-image").click()
+    page.get_by_label("More", exact=True).select_option("3")
+    page.locator(".ls-dialog .ls-end .ls-primary").click()
+    page.wait_for_selector(".ls-toast:has-text('1 pictures copied with their captions.')")
+    assert text(other, "b 花") == CAPTIONS["b 花"] and text(project, "b 花") == CAPTIONS["b 花"]
+
+
+def test_copied_tags_and_a_word_written_differently(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    show(page, "page", studio_page("page", tmp_path))
+    card(page, "b 花").locator(".ls-edit-image").click()
+    page.keyboard.press("Control+c")
+    page.wait_for_selector(".ls-toast:has-text('4 tags of b 花.png copied')")
+    card(page, "c").locator(".ls-edit-image").click()
+    page.keyboard.press("Control+v")
+    wait_chips(page, "c", ["1girl", "long_hair", "blonde hair", "open mouth", "red eyes", "hat"])
+    chip(page, "c", "hat").locator(".ls-chip-text").dblclick()
+    page.locator(".ls-chip-edit").fill("red cap")
+    page.locator(".ls-chip-edit").press("Enter")
+    wait_chips(page, "c", ["1girl", "long_hair", "blonde hair", "open mouth", "red eyes", "red cap"])
+    assert text(project, "c") == "1girl, long_hair, blonde hair, open mouth, red eyes, red cap"
+    # What is typed while an input method composes, or in a field, is no shortcut.
+    field = card(page, "a").locator(".ls-tag-input")
+    field.fill("x")
+    field.press("Control+z")
+    assert text(project, "c").endswith("red cap")
