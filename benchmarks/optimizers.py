@@ -38,8 +38,8 @@ RATES = {
     "lion": (3e-4, 3e-4),
     "adafactor": (2e-3, 2e-3),
     "prodigy": (1.0, 1.0),
-    "dadapt_adam": (1.0, 1.0),
-    "dadapt_lion": (1.0, 1.0),
+    "dadapt_adam": (0.5, 0.5),  # at 1 it overshoots: the loss rises to five times its start
+    "dadapt_lion": (0.5, 0.5),
     "came": (1e-3, 1e-3),
     "sgd_nesterov": (1.0, 1.0),
 }
