@@ -11,7 +11,7 @@ from pathlib import Path
 
 _MERGES = Path(__file__).resolve().parents[1] / "trainer" / "configs" / "clip_bpe_vocab_16e6.txt.gz"
 _COUNT = 49152 - 256 - 2
-_ESCAPED = re.compile(r"\\([()])")
+_ESCAPED = re.compile(r"\\([()\[\]\\])")  # what the trainer reads as the character itself
 _WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+")
 
 
