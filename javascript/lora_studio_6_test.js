@@ -135,7 +135,7 @@
             steps: number("steps", before.steps || 20, {min: 2, max: 150}),
             cfg: number("cfg", before.cfg || run.cfg, {min: 1, max: 30, step: 0.5}),
             seed: number("seed", before.seed === undefined ? 1000 : before.seed, {min: 0}),
-            weights: h("input", {type: "text", value: (before.weights || [0.4, 0.6, 0.8, 1]).join(", "), oninput: count}),
+            weights: h("input", {type: "text", dataset: {name: "weights"}, value: (before.weights || [0.4, 0.6, 0.8, 1]).join(", "), oninput: count}),
         };
         const epochs = Studio.toggles(run.epochs.map((n) => [n, t("Epoch {n}", {n})]), run.epochs, count);
         let tagger = [before.tagger, run.tagger].find((n) => n && taggers.includes(n)) || taggers[0];
