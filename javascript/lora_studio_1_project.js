@@ -8,7 +8,7 @@
         create(root) {
             const page = h("div.ls-project");
             root.append(page);
-            let shown = null, sheet = null, bring = null, imports = null, checks = null, advice = null, trigger = null;
+            let shown = null, where = "", sheet = null, bring = null, imports = null, checks = null, advice = null, trigger = null;
 
             // -- no project yet: those that are there, and a new one -------------------
             async function list() {
@@ -53,7 +53,7 @@
                 imports = imports || Studio.jobBar("import", imported);
                 checks = checks || Studio.jobBar("check", () => look());
                 bring = Studio.bringIn({target: async () => Studio.state.project.id});
-                sheet = Studio.contactSheet({removed: () => load()});
+                sheet = Studio.contactSheet({removed: () => load(), turned: (folder) => Studio.attempt(() => turn(folder))});
                 advice = h("div.ls-card.ls-advice", {hidden: true});
                 trigger = h("input", {type: "text", spellcheck: false, maxLength: 80, onchange: () => Studio.attempt(rename)});
                 Studio.fill(page,
@@ -66,13 +66,16 @@
             async function load() {
                 const project = Studio.state.project;
                 if (!project) return list();
-                if (shown !== project.id) { shown = project.id; build(); }
+                if (shown !== project.id) { shown = project.id; where = ""; build(); }
                 if (document.activeElement !== trigger) trigger.value = project.trigger;
-                const raw = await Studio.api.get(p`projects/${project.id}/pictures`, {where: "raw", limit: 1});
+                const [raw, dataset] = await Promise.all(["raw", "dataset"].map((folder) => Studio.api.get(p`projects/${project.id}/pictures`, {where: folder, limit: 1})));
                 if (shown !== project.id) return;
-                await sheet.load(project.id, raw.total || raw.unreadable.length ? "raw" : "dataset");
+                const counts = {raw: raw.total, dataset: dataset.total};
+                if (!counts[where]) where = raw.total || raw.unreadable.length ? "raw" : "dataset";
+                await sheet.load(project.id, where, counts);
                 await look(true);
             }
+            async function turn(folder) { if (folder !== where) { where = folder; await load(); } }
             async function rename() {
                 await Studio.api.put(p`projects/${shown}`, {trigger: trigger.value.trim()});
                 await Studio.refresh();
@@ -92,13 +95,14 @@
                 if (!id) return;
                 const found = await Studio.api.get(p`projects/${id}/check`);
                 if (id !== shown) return;
-                sheet.badges(found.pictures);
+                sheet.badges(found);
                 // Looked at by itself once pictures came in; thousands only when asked.
                 if (start && found.pending && found.pending <= 500 && !checks.running() && !imports.running()) await Studio.api.post(p`projects/${id}/check`).then(checks.follow, () => null);
                 advice.hidden = !found.advice.length && !found.pending && !found.total;
                 Studio.fill(advice, h("h3", {}, t("The pictures")),
                     found.advice.map((one) => h("div.ls-advice-row", {dataset: {kind: one.kind}}, h("span", {}, t(one.text, one.values)),
-                        one.names.length ? h("button.ls-link", {type: "button", onclick: () => sheet.choose(one.names)}, t("select them")) : null)),
+                        one.names.length ? h("button.ls-link", {type: "button", onclick: () => Studio.attempt(async () => { await turn(found.where); sheet.choose(one.names); })}, t("select them")) : null,
+                        one.kind === "double" ? Studio.button(t("Take the lesser ones out"), async () => { await turn(found.where); await sheet.takeOut(one.names); }, {kind: "small", title: t("Of each group the largest stays, among equals the sharpest. They can be brought back.")}) : null)),
                     found.total && !found.advice.length && !found.pending ? h("div.ls-ok-text", {}, t("Nothing to complain of.")) : null,
                     found.pending > 500 && !checks.running() ? h("div.ls-row", {}, Studio.button(t("Look at {n} pictures", {n: found.pending}), async () => checks.follow(await Studio.api.post(p`projects/${id}/check`)), {kind: "small"})) : null);
             }

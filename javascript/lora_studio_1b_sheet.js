@@ -2,88 +2,129 @@
 "use strict";
 (function () {
     const Studio = window.LoraStudio, {h, t, ts, p} = Studio;
-    const PAGE = 500;
+    const PAGE = 1000, NARROWEST = 136, GAP = 10, WORDS = 52; // pixels below a picture
     const BADGES = {small: ["small", "ls-warn"], blurred: ["blurred", "ls-warn"], double: ["twice", "ls-warn"], clear: ["see-through", "ls-warn"], long: ["very long", ""]};
 
-    // contactSheet({removed()}) -> {node, load(project), badges(quality), choose(names)}
-    Studio.contactSheet = function ({removed}) {
-        let project = null, where = "raw", loaded = 0, total = 0, marks = {}, asked = 0, last = -1;
-        const cells = new Map(), chosen = new Set(), order = [];
-        const grid = h("div.ls-sheet", {role: "listbox", "aria-multiselectable": "true", "aria-label": t("Pictures")}), more = Studio.button(t("Show more"), () => page(), {kind: "small"});
-        const count = h("span.ls-hint"), remove = Studio.button(t("Take out of the project"), takeOut, {kind: "small"}), none = Studio.button(t("Select none"), () => choose([]), {kind: "small"});
-        const tools = h("div.ls-row.ls-sheet-tools", {}, count, remove, none);
-        const broken = h("div");
-        const node = h("div", {}, tools, grid, h("div.ls-row.ls-center", {}, more), broken);
+    // contactSheet({removed(), turned(where)}) -> {node, load(project, where, counts), badges(quality), choose(names), takeOut(names)}
+    Studio.contactSheet = function ({removed, turned}) {
+        let project = null, where = "raw", quality = {where: "raw", pictures: {}}, asked = 0, last = -1, current = -1, keys = [];
+        const pictures = new Map(), chosen = new Set();
+        const list = Studio.virtual({height: (width) => Math.round(width) + WORDS, narrowest: NARROWEST, gap: GAP, draw: cell, label: t("Pictures"), role: "listbox"});
+        list.node.classList.add("ls-sheet");
+        list.node.setAttribute("aria-multiselectable", "true");
+        list.node.addEventListener("keydown", onKey);
+        const count = h("span.ls-hint"), remove = Studio.button(t("Take out of the project"), () => takeOut([...chosen]), {kind: "small"}), none = Studio.button(t("Select none"), () => choose([]), {kind: "small"});
+        const folders = h("div.ls-row.ls-sheet-folders", {role: "group", "aria-label": t("Which pictures")}), broken = h("div"), trash = h("div");
+        const node = h("div", {}, folders, h("div.ls-row.ls-sheet-tools", {}, count, remove, none), list.node, broken, trash);
 
+        // A key changes with its picture, so that a changed one is drawn anew.
+        const keyOf = (picture) => where + "/" + picture.v + "/" + picture.name;
         const thumb = (picture) => Studio.api.url(p`projects/${project}/pictures/${where}/${picture.name}`, {size: 256, v: picture.v});
-        function cell(picture) {
-            const name = h("div.ls-sheet-name", {translate: "no"}, picture.name), flags = h("div.ls-sheet-flags");
-            const one = h("div.ls-sheet-cell", {role: "option", tabIndex: 0, title: picture.name, "aria-selected": "false", dataset: {name: picture.name}, onclick: (e) => pick(picture.name, e), ondblclick: () => large(picture),
-                onkeydown: (e) => { if (e.key === " " ) { e.preventDefault(); pick(picture.name, {ctrlKey: true}); } else if (e.key === "Enter") large(picture); }},
-            h("img", {src: thumb(picture), loading: "lazy", alt: picture.name, draggable: false}), name, h("div.ls-hint", {}, picture.width + " × " + picture.height), flags);
-            cells.set(picture.name, {one, flags, picture});
-            order.push(picture.name);
+        function cell(key) {
+            const picture = pictures.get(key), flags = h("div.ls-sheet-flags");
+            const one = h("div.ls-sheet-cell", {role: "option", title: picture.name, dataset: {name: picture.name}, onclick: (e) => pick(keys.indexOf(key), e), ondblclick: () => large(picture), onfocus: () => { current = keys.indexOf(key); marked(); }},
+                h("img", {src: thumb(picture), alt: picture.name, draggable: false}), h("div.ls-sheet-name", {translate: "no"}, picture.name), h("div.ls-hint", {}, picture.width + " × " + picture.height), flags);
+            mark(one, key);
             return one;
         }
-        function flag(name) {
-            const {flags} = cells.get(name);
-            Studio.fill(flags, (marks[name] || []).map((kind) => (BADGES[kind] ? h("span.ls-badge", {class: BADGES[kind][1]}, t(BADGES[kind][0])) : null)));
+        function mark(one, key) {
+            const picture = pictures.get(key);
+            if (!picture) return;
+            const on = chosen.has(picture.name), known = quality.where === where ? quality.pictures[picture.name] || [] : [];
+            one.setAttribute("aria-selected", String(on));
+            one.classList.toggle("ls-on", on);
+            one.tabIndex = keys[Math.max(0, current)] === key ? 0 : -1; // one stop for the tab key; the arrows go on from there
+            Studio.fill(one.querySelector(".ls-sheet-flags"), known.map((kind) => (BADGES[kind] ? h("span.ls-badge", {class: BADGES[kind][1]}, t(BADGES[kind][0])) : null)));
         }
-        async function page() {
-            const mine = project, found = await Studio.api.get(p`projects/${project}/pictures`, {where, offset: loaded, limit: PAGE});
-            if (mine !== project) return;
-            total = found.total;
-            loaded += found.pictures.length;
-            Studio.append(grid, found.pictures.map(cell));
-            for (const picture of found.pictures) flag(picture.name);
-            more.hidden = loaded >= total;
-            Studio.fill(broken, found.unreadable.length ? h("details.ls-card", {open: true}, h("summary", {}, t("{n} files cannot be read", {n: found.unreadable.length})), h("ul", {}, found.unreadable.map(([name, reason]) => h("li", {}, h("strong", {translate: "no"}, name), ": ", ts(reason))))) : null);
-            tell();
-        }
-        async function load(id, folder) {
-            const mine = ++asked;
+        const marked = () => list.each(mark);
+
+        // Pages come one after the other; the first is shown at once when there was nothing.
+        async function load(id, folder, counts) {
+            const mine = ++asked, found = [];
+            if (id !== project || folder !== where) { chosen.clear(); keys = []; current = last = -1; }
             project = id;
             where = folder;
-            const keep = Math.max(PAGE, loaded), found = await Studio.api.get(p`projects/${id}/pictures`, {where, offset: 0, limit: Math.min(keep, 1000)});
-            if (mine !== asked) return;
-            const now = JSON.stringify(found);
-            if (grid.dataset.state === id + now) return;
-            grid.dataset.state = id + now;
-            cells.clear(); order.length = 0; loaded = 0;
-            grid.replaceChildren();
-            total = found.total;
-            loaded = found.pictures.length;
-            Studio.append(grid, found.pictures.map(cell));
-            for (const name of [...chosen]) if (!cells.has(name)) chosen.delete(name);
-            for (const picture of found.pictures) flag(picture.name);
-            more.hidden = loaded >= total;
-            Studio.fill(broken, found.unreadable.length ? h("details.ls-card", {open: true}, h("summary", {}, t("{n} files cannot be read", {n: found.unreadable.length})), h("ul", {}, found.unreadable.map(([name, reason]) => h("li", {}, h("strong", {translate: "no"}, name), ": ", ts(reason))))) : null);
+            tabs(counts);
+            let page;
+            do {
+                page = await Studio.api.get(p`projects/${id}/pictures`, {where, offset: found.length, limit: PAGE});
+                if (mine !== asked) return;
+                found.push(...page.pictures);
+                if (!keys.length) show(found, page);
+            } while (page.pictures.length && found.length < page.total);
+            show(found, page);
+            const {batches} = await Studio.api.get(p`projects/${id}/pictures/trash`);
+            if (mine === asked) inTrash(batches);
+        }
+        function show(found, {unreadable}) {
+            const names = new Set(found.map((picture) => picture.name));
+            pictures.clear();
+            for (const picture of found) pictures.set(keyOf(picture), picture);
+            keys = [...pictures.keys()];
+            for (const name of [...chosen]) if (!names.has(name)) chosen.delete(name);
+            current = Math.min(current, keys.length - 1);
+            list.show(keys);
+            Studio.fill(broken, unreadable.length ? h("details.ls-card", {open: true}, h("summary", {}, t("{n} files cannot be read", {n: unreadable.length})), h("ul.ls-left-out", {}, unreadable.map(([name, reason]) => h("li", {}, h("strong", {translate: "no"}, name), ": ", ts(reason))))) : null);
             tell();
         }
-        function pick(name, event) {
-            const at = order.indexOf(name);
-            if (event.shiftKey && last >= 0) for (let k = Math.min(at, last); k <= Math.max(at, last); k++) chosen.add(order[k]);
-            else if (chosen.has(name)) chosen.delete(name);
-            else chosen.add(name);
-            last = at;
+        function tabs({raw, dataset}) {
+            const one = (folder, text) => h("button.ls-button.ls-small", {type: "button", "aria-pressed": String(where === folder), class: where === folder ? "ls-on" : "", dataset: {where: folder}, onclick: () => turned(folder)}, text);
+            Studio.fill(folders, raw && dataset ? [one("raw", t("Originals: {n}", {n: raw})), one("dataset", t("Cropped: {n}", {n: dataset}))] : null);
+            folders.hidden = !(raw && dataset);
+        }
+        function inTrash(batches) {
+            const total = batches.reduce((sum, one) => sum + one.names.length, 0);
+            Studio.fill(trash, total ? h("details.ls-card.ls-sheet-trash", {}, h("summary", {}, t("In the project's trash: {n}", {n: total})), batches.map((one) =>
+                h("div.ls-row", {}, h("span", {title: one.names.slice(0, 30).join("\n")}, t("{n} pictures", {n: one.names.length}), " · ", new Date(1000 * one.time).toLocaleString(Studio.locale.replace("_", "-"))),
+                    Studio.button(t("Bring back"), () => back(project, one.batch), {kind: "small"})))) : null);
+        }
+
+        function pick(at, event) {
+            if (event.shiftKey && last >= 0) for (let k = Math.min(at, last); k <= Math.max(at, last); k++) chosen.add(pictures.get(keys[k]).name);
+            else { const {name} = pictures.get(keys[at]); if (chosen.has(name)) chosen.delete(name); else chosen.add(name); }
+            last = current = at;
             tell();
         }
-        function choose(names) { chosen.clear(); for (const name of names) if (cells.has(name)) chosen.add(name); tell(); if (names.length && cells.has(names[0])) cells.get(names[0]).one.scrollIntoView({block: "center", behavior: "smooth"}); }
+        function onKey(event) {
+            if (event.isComposing || event.ctrlKey || event.altKey || event.metaKey || !keys.length) return;
+            const steps = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -list.columns(), ArrowDown: list.columns(), Home: -keys.length, End: keys.length};
+            if (event.key in steps) {
+                current = Math.max(0, Math.min(keys.length - 1, Math.max(0, current) + steps[event.key]));
+                const one = list.into(keys[current]);
+                if (one) one.focus({preventScroll: true});
+                marked();
+            } else if (event.key === " ") pick(Math.max(0, current), event);
+            else if (event.key === "Enter" && current >= 0) large(pictures.get(keys[current]));
+            else return;
+            event.preventDefault();
+        }
+        function choose(names) {
+            const there = new Set([...pictures.values()].map((picture) => picture.name));
+            chosen.clear();
+            for (const name of names) if (there.has(name)) chosen.add(name);
+            const first = keys.findIndex((key) => chosen.has(pictures.get(key).name));
+            if (first >= 0) { list.into(keys[first]); list.node.scrollIntoView({block: "nearest", behavior: "smooth"}); }
+            tell();
+        }
         function tell() {
-            for (const [name, {one}] of cells) { const on = chosen.has(name); one.setAttribute("aria-selected", String(on)); one.classList.toggle("ls-on", on); }
-            count.textContent = chosen.size ? t("{n} of {total} selected", {n: chosen.size, total}) : t("{n} pictures; click to select, double-click to look", {n: total});
+            marked();
+            count.textContent = chosen.size ? t("{n} of {total} selected", {n: chosen.size, total: keys.length}) : t("{n} pictures; click to select, double-click to look", {n: keys.length});
             remove.hidden = none.hidden = !chosen.size;
         }
-        async function takeOut() {
-            const id = project, {batch} = await Studio.api.post(p`projects/${id}/pictures/remove`, {where, names: [...chosen]}), n = chosen.size;
+        async function takeOut(names) {
+            const id = project, {batch} = await Studio.api.post(p`projects/${id}/pictures/remove`, {where, names});
             chosen.clear();
             await removed();
-            const note = Studio.toast(t("{n} pictures are in the project's trash.", {n}), "ok", "", 60);
-            note.append(Studio.button(t("Bring back"), async () => { await Studio.api.post(p`projects/${id}/pictures/restore`, {batch}); note.remove(); await removed(); }, {kind: "small"}));
+            const note = Studio.toast(t("{n} pictures are in the project's trash.", {n: names.length}), "ok", "", 60);
+            note.append(Studio.button(t("Bring back"), async () => { await back(id, batch); note.remove(); }, {kind: "small"}));
+        }
+        async function back(id, batch) {
+            await Studio.api.post(p`projects/${id}/pictures/restore`, {batch});
+            await removed();
         }
         function large(picture) {
             Studio.dialog({title: picture.name, wide: true, body: h("div.ls-sheet-large", {}, h("img", {src: Studio.api.url(p`projects/${project}/pictures/${where}/${picture.name}`, {v: picture.v}), alt: picture.name}), h("div.ls-hint", {}, picture.width + " × " + picture.height + " · " + Studio.bytes(picture.bytes)))});
         }
-        return {node, load, choose, badges(found) { marks = found; for (const name of cells.keys()) flag(name); }};
+        return {node, load, choose, takeOut, badges(found) { quality = found; marked(); }};
     };
 })();

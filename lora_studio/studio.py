@@ -110,6 +110,12 @@ class Studio:
 
         return take_out(project, where, names)
 
+    def removed_pictures(self, project: Project) -> list[dict[str, Any]]:
+        """What was removed and not brought back, the newest first."""
+        from .dataset.trash import batches
+
+        return batches(project)
+
     def restore_pictures(self, project: Project, batch: str) -> list[str]:
         """Bring back what was removed at once."""
         from .dataset.trash import bring_back
@@ -443,9 +449,7 @@ class Studio:
 
     # -- training ------------------------------------------------------------
 
-    def configure(
-        self, project: Project, base: str | Path, preset: str = "character", settings: Mapping[str, Any] | None = None
-    ) -> TrainingConfig:
+    def configure(self, project: Project, base: str | Path, preset: str = "character", settings: Mapping[str, Any] | None = None) -> TrainingConfig:
         """The configuration of a run: preset by the base's family, then ``settings`` on top; all mistakes at once."""
         from .training.prepare import configure
 

@@ -180,7 +180,7 @@ def check(folder: Path, cache_dir: Path, progress: Progress = silent) -> int:
 
 
 def report(folder: Path, cache_dir: Path, side: int = 512) -> dict[str, Any]:
-    """{total, pending, pictures: {name: [badges]}, groups: [[best, others…]], advice: [{text, values, names}]} from what `check` found.
+    """{where, total, pending, pictures: {name: [badges]}, groups: [[best, others…]], advice: [{text, values, names}]} from what `check` found.
 
     side: the training size in pixels, below which a picture would have to be enlarged. Badges: small, blurred, clear, long, double.
     """
@@ -204,7 +204,7 @@ def report(folder: Path, cache_dir: Path, side: int = 512) -> dict[str, Any]:
             badges[name].append("double")
     pending = len(listing.pictures) - len(looks)
     return {
-        "total": len(listing.pictures), "pending": pending, "side": side, "pictures": dict(badges), "groups": groups,
+        "where": folder.name, "total": len(listing.pictures), "pending": pending, "side": side, "pictures": dict(badges), "groups": groups,
         "unreadable": [list(row) for row in listing.unreadable], "advice": _advice(len(listing.pictures), badges, len(listing.unreadable), side),
     }  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,18 @@ def take_out(project: Project, where: str, names: Sequence[str]) -> str:
     atomic_write_json(batch / FILE, {"version": 1, "where": where, "names": moved})
     _move(folder, batch, moved)
     return batch.name
+
+
+def batches(project: Project) -> list[dict[str, Any]]:
+    """What lies in the trash, the newest first: {batch, where, names of pictures, time (seconds since 1970)}. Damaged ones are passed over."""
+    found = []
+    for record in (project.folder / FOLDER).glob(f"pictures_*/{FILE}"):
+        with suppress(UserError, KeyError, TypeError, OSError):
+            known: Any = read_json(record)
+            pictures = [name for name in map(str, known["names"]) if picture_path(record.parent, name) is not None]
+            if pictures:
+                found.append({"batch": record.parent.name, "where": str(known["where"]), "names": pictures, "time": record.stat().st_mtime})
+    return sorted(found, key=lambda one: one["time"], reverse=True)
 
 
 def bring_back(project: Project, batch: str) -> list[str]:

@@ -172,6 +172,11 @@ def routes(context: Context) -> APIRouter:
         context.hub.publish("changed", project, {})
         return JSON({"batch": batch})
 
+    @own.get(ONE + "/pictures/trash")
+    async def removed(project: str) -> Response:
+        """{batches: [{batch, where, names, time}]}: pictures that were removed, the newest first."""
+        return JSON({"batches": await in_thread(lambda: studio.removed_pictures(context.project(project)))})
+
     @own.post(ONE + "/pictures/restore")
     async def restore(request: Request, project: str) -> Response:
         """Bring back what was removed at once. Body: {batch}. {names}."""
@@ -241,5 +246,3 @@ def validate_suffix(suffix: str) -> str:
     if found not in SUFFIXES and found not in (".txt", ".zip"):
         raise UserError(f"{suffix or 'A file without a suffix'} is not read.", "PNG, JPEG, WebP, AVIF, BMP and GIF, captions (.txt) and ZIPs are.")
     return found
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,17 @@ def test_names_that_are_none(project: Project, name: str) -> None:
     with pytest.raises(UserError):
         trash.take_out(project, "../raw", ["a.png"])
     assert content(project.raw_dir) == before
+
+
+def test_what_lies_in_the_trash(project: Project) -> None:
+    assert trash.batches(project) == []
+    first = trash.take_out(project, "raw", ["a.png"])
+    os.utime(project.folder / trash.FOLDER / first / trash.FILE, (1000, 1000))
+    second = trash.take_out(project, "raw", ["b.jpg", "c 花.png"])
+    (project.folder / trash.FOLDER / "pictures_damaged").mkdir()
+    (project.folder / trash.FOLDER / "pictures_damaged" / trash.FILE).write_text("[1]", encoding="utf-8")
+    found = trash.batches(project)
+    assert [(one["batch"], one["names"]) for one in found] == [(second, ["b.jpg", "c 花.png"]), (first, ["a.png"])]  # the caption goes unsaid
+    assert found[1]["time"] == 1000 and found[0]["where"] == "raw"
+    trash.bring_back(project, second)
+    assert [one["batch"] for one in trash.batches(project)] == [first]

@@ -12,6 +12,7 @@ from PIL import Image, ImageFilter
 
 from lora_studio.demo.raw_pictures import raw_picture
 from lora_studio.demo.scene import parse_character, sample_scene
+from lora_studio.project import Project
 from tests.ui.test_page_starts import KINDS, open_tab
 
 pytestmark = pytest.mark.slow
@@ -63,7 +64,7 @@ def test_a_project_from_chosen_pictures(studio_page: Callable[..., str], page: A
     page.wait_for_selector(".ls-advice-row[data-kind=blurred]", timeout=120_000)
     assert "blurred" in badges(page, "soft.png") and "twice" in badges(page, "again.jpg") and "twice" not in badges(page, "花 0.png")
     assert page.locator(".ls-step[data-step=project]").text_content().startswith("✓")
-    page.locator(".ls-advice-row[data-kind=double] button").click()
+    page.locator(".ls-advice-row[data-kind=double] .ls-link").click()
     page.get_by_role("button", name="Take out of the project").click()
     page.wait_for_function("() => document.querySelectorAll('.ls-sheet-cell').length === 4")  # a blurred copy is a copy too
     assert not (raw / "again.jpg").exists()
@@ -105,3 +106,52 @@ def test_by_path_then_opened_again(studio_page: Callable[..., str], page: Any, t
     page.locator(".ls-project-forget").click()
     page.wait_for_function("() => document.querySelectorAll('.ls-project-card').length === 1")
     assert (other / "dataset" / "a.png").exists()
+
+
+def test_a_thousand_pictures(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
+    """Only what is in sight is in the page; choosing, the keyboard and taking out reach all of them."""
+    project = Project.create(tmp_path / "data" / "projects", "many")
+    for k in range(1205):
+        Image.new("RGB", (24, 24), (k % 256, k // 256 * 40, 80)).save(project.raw_dir / f"{k:04}.png")
+    for k in range(3):
+        Image.new("RGB", (16, 16)).save(project.dataset_dir / f"{k}.png")
+    open_tab(page, "page", studio_page("page", tmp_path / "data"))
+    page.locator(".ls-project-card").click()
+    hint = page.locator(".ls-sheet-tools .ls-hint")
+    page.wait_for_function("() => document.querySelector('.ls-sheet-tools .ls-hint').textContent.startsWith('1205 ')")
+    assert page.locator(".ls-sheet-cell").count() < 200
+    page.locator(".ls-advice-row[data-kind=small] .ls-link").click()
+    page.wait_for_function("() => document.querySelector('.ls-sheet-tools .ls-hint').textContent.startsWith('1205 of 1205')")
+    page.get_by_role("button", name="Select none").click()
+    page.locator('.ls-sheet-cell[data-name="0000.png"]').focus()
+    page.keyboard.press("End")
+    page.wait_for_selector('.ls-sheet-cell[data-name="1204.png"]:focus')
+    page.keyboard.press(" ")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press(" ")
+    assert hint.text_content() == "2 of 1205 selected"
+    page.get_by_role("button", name="Take out of the project").click()
+    page.wait_for_function("() => document.querySelector('.ls-sheet-tools .ls-hint').textContent.startsWith('1203 ')")
+    assert not (project.raw_dir / "1204.png").exists() and not (project.raw_dir / "1203.png").exists()
+    # The trash is still there when the page is loaded again.
+    page.reload()
+    page.locator(".ls-sheet-trash summary").click()
+    page.locator(".ls-sheet-trash").get_by_role("button", name="Bring back").click()
+    page.wait_for_function("() => document.querySelector('.ls-sheet-tools .ls-hint').textContent.startsWith('1205 ')")
+    assert (project.raw_dir / "1204.png").exists() and page.locator(".ls-sheet-trash").count() == 0
+    page.get_by_role("button", name="Cropped: 3").click()
+    page.wait_for_function("() => document.querySelectorAll('.ls-sheet-cell').length === 3")
+    assert page.locator(".ls-sheet-cell .ls-badge").count() == 0  # what is said is said of the originals
+
+
+def test_the_lesser_copies_with_one_click(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "data" / "projects", "hana")
+    draw(project.raw_dir.parent / "drawn")
+    for path in (project.folder / "drawn").iterdir():
+        path.rename(project.raw_dir / path.name)
+    open_tab(page, "page", studio_page("page", tmp_path / "data"))
+    page.locator(".ls-project-card").click()
+    page.get_by_role("button", name="Take the lesser ones out").click(timeout=120_000)
+    page.wait_for_selector(".ls-sheet-trash")
+    page.wait_for_function("() => !document.querySelector('.ls-advice-row[data-kind=double]')")
+    assert {p.name for p in project.raw_dir.iterdir()} == {"花 0.png", "花 0.txt", "花 1.png", "花 2.png", "花 3.png", "broken.png"}
