@@ -118,10 +118,10 @@ def test_a_thousand_pictures(studio_page: Callable[..., str], page: Any, tmp_pat
     open_tab(page, "page", studio_page("page", tmp_path / "data"))
     page.locator(".ls-project-card").click()
     hint = page.locator(".ls-sheet-tools .ls-hint")
-    page.wait_for_function("() => document.querySelector('.ls-sheet-tools .ls-hint').textContent.startsWith('1205 ')")
+    page.wait_for_function("() => document.querySelector('.ls-sheet-tools .ls-hint')?.textContent.startsWith('1205 ')")
     assert page.locator(".ls-sheet-cell").count() < 200
     page.locator(".ls-advice-row[data-kind=small] .ls-link").click()
-    page.wait_for_function("() => document.querySelector('.ls-sheet-tools .ls-hint').textContent.startsWith('1205 of 1205')")
+    page.wait_for_function("() => document.querySelector('.ls-sheet-tools .ls-hint')?.textContent.startsWith('1205 of 1205')")
     page.get_by_role("button", name="Select none").click()
     page.locator('.ls-sheet-cell[data-name="0000.png"]').focus()
     page.keyboard.press("End")
@@ -131,13 +131,13 @@ def test_a_thousand_pictures(studio_page: Callable[..., str], page: Any, tmp_pat
     page.keyboard.press(" ")
     assert hint.text_content() == "2 of 1205 selected"
     page.get_by_role("button", name="Take out of the project").click()
-    page.wait_for_function("() => document.querySelector('.ls-sheet-tools .ls-hint').textContent.startsWith('1203 ')")
+    page.wait_for_function("() => document.querySelector('.ls-sheet-tools .ls-hint')?.textContent.startsWith('1203 ')")
     assert not (project.raw_dir / "1204.png").exists() and not (project.raw_dir / "1203.png").exists()
     # The trash is still there when the page is loaded again.
     page.reload()
     page.locator(".ls-sheet-trash summary").click()
     page.locator(".ls-sheet-trash").get_by_role("button", name="Bring back").click()
-    page.wait_for_function("() => document.querySelector('.ls-sheet-tools .ls-hint').textContent.startsWith('1205 ')")
+    page.wait_for_function("() => document.querySelector('.ls-sheet-tools .ls-hint')?.textContent.startsWith('1205 ')")
     assert (project.raw_dir / "1204.png").exists() and page.locator(".ls-sheet-trash").count() == 0
     page.get_by_role("button", name="Cropped: 3").click()
     page.wait_for_function("() => document.querySelectorAll('.ls-sheet-cell').length === 3")
