@@ -138,7 +138,8 @@ def test_a_thousand_pictures(studio_page: Callable[..., str], page: Any, tmp_pat
     page.locator(".ls-sheet-trash summary").click()
     page.locator(".ls-sheet-trash").get_by_role("button", name="Bring back").click()
     page.wait_for_function("() => document.querySelector('.ls-sheet-tools .ls-hint')?.textContent.startsWith('1205 ')")
-    assert (project.raw_dir / "1204.png").exists() and page.locator(".ls-sheet-trash").count() == 0
+    page.wait_for_function("() => !document.querySelector('.ls-sheet-trash')")
+    assert (project.raw_dir / "1204.png").exists()
     page.get_by_role("button", name="Cropped: 3").click()
     page.wait_for_function("() => document.querySelectorAll('.ls-sheet-cell').length === 3")
     assert page.locator(".ls-sheet-cell .ls-badge").count() == 0  # what is said is said of the originals
