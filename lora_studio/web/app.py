@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 
 from ..errors import UserError
@@ -98,6 +99,22 @@ def install(app: FastAPI, context: Context) -> None:
     """
     app.state.lora_studio = context
     app.mount(PREFIX, Later(lambda: api(context)))
+    if any("gzip" in middleware.cls.__name__.lower() for middleware in app.user_middleware):
+        app.user_middleware.insert(0, Middleware(PlainEvents))
+        if app.middleware_stack is not None:  # made already: the next request passes a new one
+            app.middleware_stack = app.build_middleware_stack()
+
+
+class PlainEvents:
+    """Keeps the stream of events from being compressed: the WebUI's GZipMiddleware holds back what is written until there are kilobytes of it."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"].endswith(f"{PREFIX}/events"):
+            scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name.lower() != b"accept-encoding"]}
+        await self.app(scope, receive, send)
 
 
 class Later:

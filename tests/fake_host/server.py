@@ -123,8 +123,19 @@ def launch():
         app_kwargs={"docs_url": "/docs", "redoc_url": "/redoc"},
     )
     app.user_middleware = [x for x in app.user_middleware if x.cls.__name__ != "CORSMiddleware"]
+    setup_middleware(app)
     script_callbacks.app_started_callback(shared.demo, app)
     return shared.demo, app, address
+
+
+def setup_middleware(app) -> None:
+    """Everything is compressed, as in modules/initialize_util.py: a stream of small events is held back unless it is kept out of that."""
+    from starlette.middleware import Middleware
+    from starlette.middleware.gzip import GZipMiddleware
+
+    app.middleware_stack = None
+    app.user_middleware.insert(0, Middleware(GZipMiddleware, minimum_size=1000))
+    app.build_middleware_stack()
 
 
 def restart(extensions: list[str]):
@@ -145,6 +156,7 @@ def api_only():
     from modules import script_callbacks
 
     app = FastAPI()
+    setup_middleware(app)
     script_callbacks.before_ui_callback()
     script_callbacks.app_started_callback(None, app)
     return app

@@ -33,3 +33,14 @@ def test_the_page_shows_six_steps(studio_page: Callable[..., str], page: Any, tm
 def test_the_page_speaks_chinese_to_who_chose_it(studio_page: Callable[..., str], page: Any, tmp_path: Path, kind: str) -> None:
     open_tab(page, kind, studio_page(kind, tmp_path, "zh_CN"))
     assert page.locator("#lora_studio").get_attribute("lang") == "zh-CN"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_events_arrive_at_once(studio_page: Callable[..., str], page: Any, tmp_path: Path, kind: str) -> None:
+    """The hosts compress what they send, which would hold small events back for minutes."""
+    open_tab(page, kind, studio_page(kind, tmp_path))
+    page.evaluate("() => { window.LoraStudio.heard = 0; LoraStudio.on('changed', () => { LoraStudio.heard += 1; }); }")
+    page.evaluate("async () => { await LoraStudio.openProject((await LoraStudio.api.post('projects', {name: 'hana'})).id); }")
+    page.wait_for_timeout(1500)  # until the stream of this project is open
+    page.evaluate("async () => { await LoraStudio.api.put('projects/hana', {trigger: 'hanako'}); }")
+    page.wait_for_function("() => LoraStudio.heard > 0", timeout=10_000)
