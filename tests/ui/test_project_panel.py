@@ -109,8 +109,8 @@ def test_by_path_then_opened_again(studio_page: Callable[..., str], page: Any, t
 
 
 def test_a_thousand_pictures(studio_page: Callable[..., str], page: Any, console: Any, tmp_path: Path) -> None:
-    console.allow("status of 404")  # thumbnails on their way when their picture went
     """Only what is in sight is in the page; choosing, the keyboard and taking out reach all of them."""
+    console.allow("status of 404")  # thumbnails on their way when their picture went
     project = Project.create(tmp_path / "data" / "projects", "many")
     for k in range(1205):
         Image.new("RGB", (24, 24), (k % 256, k // 256 * 40, 80)).save(project.raw_dir / f"{k:04}.png")
