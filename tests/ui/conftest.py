@@ -181,7 +181,7 @@ def new_page(browser: Any, console: Console) -> Iterator[Callable[..., Any]]:
 
     def make(**options: Any) -> Any:
         contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-US", **options}))
-        contexts[-1].set_default_timeout(30_000)
+        contexts[-1].set_default_timeout(90_000)
         # No test reaches the network: what a host's page wants from there (fonts, an iframe helper) is answered with nothing.
         contexts[-1].route(lambda url: not url.startswith(("http://127.0.0.1", "http://localhost", "blob:", "data:")), answer_nothing)
         page = contexts[-1].new_page()

@@ -228,6 +228,7 @@ def test_a_bulk_edit_upon_a_preview_that_is_no_longer_true_is_shown_anew(
     assert "hat" in text(project, "a") and "hat" in text(project, "b 花")
     one.locator(".ls-dialog .ls-end .ls-primary:enabled").click()
     one.wait_for_selector(".ls-dialog", state="detached")
+    one.wait_for_selector(".ls-toast.ls-ok")  # the dialog goes at once, the captions are written a moment later
     assert text(project, "a").endswith("cap") and text(project, "b 花").endswith("cap")
 
 
