@@ -22,10 +22,10 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from lora_studio import cores
 from lora_studio.demo.raw_pictures import raw_picture
 from lora_studio.demo.scene import sample_scene
 from lora_studio.tagging import TagOptions, load_tagger, tag_folder
-from lora_studio.tagging import providers as onnx
 from lora_studio.tagging.preprocess import read_picture
 
 
@@ -86,7 +86,7 @@ def main() -> None:
         "format": arguments.format,
         "model": tagger.name,
         "provider": provider,
-        "threads": onnx.threads(),
+        "threads": cores.threads(),
         "batch": batch,
         "bare_images_per_second": round(arguments.images / min(bare), 1),
         "tag_images_per_second": round(arguments.images / min(whole), 1),

@@ -13,7 +13,7 @@
 
     // runCard({changed()}) -> {node, show(project, name), event(message), run()}
     Studio.runCard = function ({changed}) {
-        let project = "", run = null, chart = null, vram = null, timer = 0, asked = 0, stopping = false;
+        let project = "", run = null, chart = null, vram = null, timer = 0, asked = 0, stopping = false, gone = false;
         const head = h("div.ls-row.ls-run-head"), line = h("div.ls-run-line"), fill = h("div.ls-bar-fill");
         const bar = h("div.ls-bar", {role: "progressbar", "aria-label": t("Progress")}, fill);
         const facts = h("div.ls-run-facts"), trouble = h("div"), curve = h("div.ls-run-curve"), samples = h("div.ls-run-samples");
@@ -23,6 +23,7 @@
         async function show(id, name) {
             if (id !== project || !run || run.name !== name) { node.hidden = true; stopping = false; if (chart) { chart.node.remove(); chart = null; } }
             project = id;
+            gone = false;
             const mine = ++asked;
             const found = await Studio.api.get(p`projects/${id}/runs/${name}`);
             if (mine !== asked) return;
@@ -38,11 +39,12 @@
             else if (found.state === "stopped") Studio.toast(t("The training has stopped. It can be resumed where it was."));
             else Studio.toast(ts(found.message), "error", ts(found.hint));
         }
-        const reload = Studio.debounce(() => { if (run) Studio.attempt(() => show(project, run.name)); }, 250);
+        const reload = Studio.debounce(() => { if (run && !gone) Studio.attempt(() => show(project, run.name)); }, 250);
 
         // What the server tells: steps are added here; for anything else the run is asked for anew.
         function event(message) {
             if (!run || message.run !== run.name) return;
+            if (message.removed) { gone = true; return; } // the step shows another one
             if (message.message) Studio.toast(ts(message.message));
             const news = message.events.filter((e) => e.seq > run.seq);
             if (message.more || message.ended || (news.length && news[0].seq !== run.seq + 1) || news.some((e) => !["step", "phase"].includes(e.type))) {

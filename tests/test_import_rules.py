@@ -12,11 +12,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lora_studio"
-BASE = {"errors", "files", "progress", "project"}
+BASE = {"cores", "errors", "files", "progress", "project"}
 HEAVY = {"torch", "onnxruntime", "pandas", "diffusers", "transformers", "peft", "accelerate", "gradio"}
 
 # package or module -> what of ours it may import (longest prefix given counts)
 MAY_KNOW: dict[str, set[str]] = {
+    "cores": set(),
     "errors": set(),
     "progress": set(),
     "files": {"errors"},
@@ -38,7 +39,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "training": BASE | {"dataset", "environment", "fetching", "parent"},
     "host": BASE | {"demo", "environment", "training.basefile"},
     "ui": BASE | {"studio", "host", "web", "environment"},
-    "trainer": {"errors", "files", "progress", "dataset", "training.config", "training.events"},
+    "trainer": {"cores", "errors", "files", "progress", "dataset", "training.config", "training.events"},
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
         "studio", "ui", "host", "environment", "errors", "progress", "crop", "tagging", "editing", "evaluation", "training.config",

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from PIL.Image import Image
 
+from .. import cores
 from ..errors import UserError
 from .prompts import TestPrompt
 
@@ -42,12 +43,12 @@ class ModelPainter:
         import torch
 
         from ..trainer.models import load_base
-        from ..trainer.runtime import choose_device, choose_precision, physical_cores
+        from ..trainer.runtime import choose_device, choose_precision
 
         chosen = choose_device(device)
         precision = choose_precision("auto", chosen)
         if chosen.type == "cpu":
-            torch.set_num_threads(physical_cores())
+            torch.set_num_threads(cores.threads())
             torch.set_flush_denormal(True)
         dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
         self.model = load_base(base, chosen, dtype, vae=vae, prediction=prediction)

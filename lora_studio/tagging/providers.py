@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .. import cores
 from ..errors import UserError
 
 CPU = "CPUExecutionProvider"
@@ -21,20 +21,6 @@ def runtime() -> Any:
     except Exception as error:  # a broken installation fails in many ways
         raise UserError(f"ONNX Runtime, which tagging needs, does not start: {error}", "See: doctor") from error
     return onnxruntime
-
-
-def threads() -> int:
-    """How many threads one inference uses: OMP_NUM_THREADS, else the physical cores this process may use."""
-    with suppress(ValueError):
-        if (asked := int(os.environ.get("OMP_NUM_THREADS", "0").split(",")[0])) > 0:
-            return asked
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores = 0
-    with suppress(Exception):  # psutil is not everywhere, and not every system tells
-        import psutil
-
-        cores = psutil.cpu_count(logical=False) or 0
-    return max(1, min(cores or allowed, allowed))
 
 
 def choose_providers(available: Sequence[str], asked: Sequence[str] | None = None) -> tuple[list[str], list[str]]:
@@ -74,7 +60,7 @@ def explain(used: str, available: Sequence[str], asked: Sequence[str] | None, pr
 
 def _session_options(ort: Any) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads()
+    options.intra_op_num_threads = cores.threads()
     options.inter_op_num_threads = 1
     # The threads' busy waiting would take the cores that decode the next pictures.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
 
+from lora_studio import cores
 from lora_studio.errors import UserError
 from lora_studio.training.config import TrainingConfig
 
@@ -23,7 +23,7 @@ class Runtime:
 
 def prepare(config: TrainingConfig, local: int = 0, beside: int = 1) -> Runtime:
     """Set threads and numerics for this process, the `local`-th of `beside` on this machine; UserError for a device that is not there."""
-    threads = config.threads or max(1, physical_cores() // beside)
+    threads = config.threads or cores.threads(beside)
     torch.set_num_threads(threads)
     # numbers below 1e-38 slow a CPU down many times and mean nothing here
     torch.set_flush_denormal(True)
@@ -35,17 +35,6 @@ def prepare(config: TrainingConfig, local: int = 0, beside: int = 1) -> Runtime:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
     return Runtime(device, precision, {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32), threads)
-
-
-def physical_cores() -> int:
-    """Cores this process may use, without hyper-threads where that is known: more threads than cores make it slower."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        import psutil
-
-        return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
-    except ImportError:
-        return max(1, allowed)
 
 
 def choose_device(name: str) -> torch.device:

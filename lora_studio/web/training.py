@@ -183,7 +183,7 @@ def routes(context: Context) -> APIRouter:
     async def remove(project: str, run: str) -> Response:
         """Moves a run that does not run to the project's trash; its LoRA files stay."""
         await in_thread(lambda: studio.trash_run(context.project(project), run_of(project, run)))
-        context.hub.publish("run", project, {"run": run, "events": [], "more": True, "ended": False})
+        context.hub.publish("run", project, {"run": run, "events": [], "more": True, "ended": False, "removed": True})
         return await history(project)
 
     @own.post(RUN + "/restore")

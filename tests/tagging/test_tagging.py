@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lora_studio import cores
 from lora_studio.dataset import read_caption
 from lora_studio.demo import tagger_dir
 from lora_studio.demo.drawer import draw
@@ -239,9 +240,9 @@ def test_providers_in_order_of_preference() -> None:
 
 def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert onnx.threads() == 3
+    assert cores.threads() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "none")
-    assert onnx.threads() >= 1
+    assert cores.threads() >= 1
 
 
 def test_predict_equals_what_the_folder_got(dataset: tuple[Path, dict[str, set[str]]]) -> None:

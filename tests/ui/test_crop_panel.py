@@ -264,6 +264,8 @@ def test_another_page_s_change_is_not_overwritten(
     second.wait_for_function("() => [...document.querySelectorAll('.ls-crop-two input')].slice(0, 2).every((i) => i.value === '80')")
     console.allow("status of 409")
     second.evaluate("() => LoraStudio.listen(null)")  # a page that lost its line does not hear of the next change
+    second.wait_for_timeout(1_000)  # what it heard before is loaded after a moment, and must not bring the next change along
+    second.wait_for_load_state("networkidle")
     open_picture(first, "a.png")
     key(first, "Delete")
     open_picture(second, "c.png")
