@@ -622,8 +622,8 @@ def _ui(args: argparse.Namespace, studio: Studio) -> Any:
     from .host.standalone import Standalone
     from .ui.standalone import PageOptions, serve
 
-    host = Standalone(studio.projects_dir, args.models, args.lora_dir, args.language, only_local=not args.listen)
     auth = tuple((name, word) for name, word in _pairs(args.auth, "--auth"))
+    host = Standalone(studio.projects_dir, args.models, args.lora_dir, args.language, only_local=not args.listen, logins=auth)
     options = PageOptions(args.port, args.listen, not args.no_browser, auth)
     serve(Studio(studio.projects_dir, host.lora_dir, studio.environment), host, options)
     return {}

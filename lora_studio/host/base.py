@@ -109,6 +109,9 @@ class Host(Protocol):
     def locale(self) -> str:
         """The language the person chose in the host, as ``en``, ``zh_CN`` …; "" when they did not."""
 
+    def api_logins(self) -> Sequence[tuple[str, str]]:
+        """(name, password) that programs may give instead of a session; empty: none are set."""
+
     def paths_allowed(self) -> bool:
         """Whether people may type paths of this machine into the page."""
 

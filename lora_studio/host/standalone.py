@@ -30,6 +30,7 @@ class Standalone:
     lora_folder: Path | None = None
     language: str = ""
     only_local: bool = True
+    logins: tuple[tuple[str, str], ...] = ()
     environment: Environment = field(default_factory=Environment)
 
     name = "standalone"
@@ -58,6 +59,10 @@ class Standalone:
 
     def locale(self) -> str:
         return self.language
+
+    def api_logins(self) -> Sequence[tuple[str, str]]:
+        """Those of people: the page's own."""
+        return self.logins
 
     def paths_allowed(self) -> bool:
         return self.only_local

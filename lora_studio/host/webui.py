@@ -126,6 +126,13 @@ class WebUI:
 
         return not (shared.cmd_opts.hide_ui_dir_config or getattr(shared.cmd_opts, "disable_extension_access", False))
 
+    def api_logins(self) -> Sequence[tuple[str, str]]:
+        """--api-auth: ``name:password,…``."""
+        from modules import shared
+
+        pairs = [pair.partition(":") for pair in str(getattr(shared.cmd_opts, "api_auth", None) or "").split(",")]
+        return [(name.strip(), word) for name, colon, word in pairs if colon]
+
     # -- models ----------------------------------------------------------------
 
     def _infos(self) -> list[Any]:

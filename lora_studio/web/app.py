@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +16,10 @@ from starlette.requests import ClientDisconnect
 
 from ..errors import UserError
 from ..studio import _plain
+from . import taggerv1
 from .context import Context
-from .gate import gate, in_thread
+from .gate import gate
+from .later import Later
 
 PREFIX = "/lora-studio/api/v1"
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -99,6 +100,7 @@ def install(app: FastAPI, context: Context) -> None:
     """
     app.state.lora_studio = context
     app.mount(PREFIX, Later(lambda: api(context)))
+    taggerv1.install(app, context)
     if any("gzip" in middleware.cls.__name__.lower() for middleware in app.user_middleware):
         app.user_middleware.insert(0, Middleware(PlainEvents))
         if app.middleware_stack is not None:  # made already: the next request passes a new one
@@ -115,25 +117,6 @@ class PlainEvents:
         if scope["type"] == "http" and scope["path"].endswith(f"{PREFIX}/events"):
             scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name.lower() != b"accept-encoding"]}
         await self.app(scope, receive, send)
-
-
-class Later:
-    """An ASGI application that is made, in a thread, by its first request."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._made: Any = None
-        self._lock = threading.Lock()
-
-    def get(self) -> Any:
-        with self._lock:
-            if self._made is None:
-                self._made = self._make()
-            return self._made
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        made = self._made if self._made is not None else await in_thread(self.get)
-        await made(scope, receive, send)
 
 
 def api(context: Context) -> APIRouter:

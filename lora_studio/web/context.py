@@ -17,6 +17,7 @@ from ..studio import Studio
 from .hub import Hub
 
 if TYPE_CHECKING:
+    from .desk import TaggerDesk
     from .runwatch import RunWatch
 
 RECENT = "_recent.json"
@@ -74,6 +75,7 @@ class Context:
     hub: Hub = field(default_factory=Hub)
     jobs: Jobs = field(init=False)
     watch: RunWatch | None = field(default=None, init=False)  # of the trainings; made with their routes
+    desk: TaggerDesk | None = field(default=None, init=False)  # for clients of /tagger/v1; made with those routes
 
     def __post_init__(self) -> None:
         self.jobs = Jobs(self._tell)

@@ -36,17 +36,17 @@ def known_name(request: Request) -> bool:
         return False
 
 
-def same_site(request: Request) -> bool:
+def same_site(request: Request, header: bool = True) -> bool:
     """Whether the request comes from our own page.
 
     Browsers name the site (Sec-Fetch-Site) where the address is https or this machine, and elsewhere at least the origin of a change or of a request
     by a script; a form or a picture of another site can set neither our header nor any other. A proxy's X-Forwarded-Host counts for nothing: a script
-    of another site may set it where the host allows requests from everywhere, as some gradio versions do.
+    of another site may set it where the host allows requests from everywhere, as some gradio versions do. header: a change needs ours.
     """
     site = request.headers.get("sec-fetch-site", "")
     if site in ("cross-site", "same-site"):
         return False
-    if request.method not in SAFE and request.headers.get(HEADER) != "1":
+    if header and request.method not in SAFE and request.headers.get(HEADER) != "1":
         return False
     origin = request.headers.get("origin")
     return origin is None or site == "same-origin" or (bool(origin) and urlsplit(origin).netloc == request.headers.get("host"))
