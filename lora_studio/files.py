@@ -38,7 +38,7 @@ def explain_os_error(error: OSError, path: Path) -> UserError | None:
     return None
 
 
-def _replace(temporary: Path, path: Path) -> None:
+def _replace(temporary: str | Path, path: str | Path) -> None:
     """os.replace, patient with Windows, where a virus scanner or viewer may hold the target for a moment."""
     for pause in (0.05, 0.1, 0.2, 0.4):
         try:
@@ -117,7 +117,7 @@ class Rewriter:
         try:
             temporary, found = self._filled(data)
             self._keep(str(path))
-            _replace(Path(temporary), Path(path))
+            _replace(temporary, path)
             return found
         except OSError as error:
             if (friendly := explain_os_error(error, Path(path))) is not None:

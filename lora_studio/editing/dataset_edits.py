@@ -13,8 +13,8 @@ from ..dataset.captions import decode
 from ..errors import UserError
 from .carried import Carried, carried_by
 from .edits import EditOptions, Tags, TraitCount, count_matches, make_edit
-from .index import DatasetIndex, Picture, open_index, took
-from .journal import Journal, opened, read_bytes
+from .index import DatasetIndex, Picture, open_index, opened, took
+from .journal import Journal, read_bytes
 from .ops import Op, apply_op
 from .reports import ChangedSinceError, EditReport, OpsReport, TagsChangedError
 from .traits import normal_form

@@ -11,7 +11,8 @@ import os
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from ..dataset import PictureError, image_size, parse_tags
 from ..dataset.captions import decode
 from ..dataset.items import is_picture_name
 from ..errors import UserError
-from .journal import Applied, Stamp, read_bytes
+from . import journal
+from .journal import Applied, Journal, Stamp, read_bytes
 from .traits import normal_form
 
 Tags = tuple[str, ...]
@@ -164,14 +166,14 @@ class DatasetIndex:
         return form
 
     def _put(self, picture: Picture) -> None:
-        before = self.pictures.get(picture.name)
-        for tag in set(before.tags).difference(picture.tags) if before is not None else ():
+        had = set(self.pictures[picture.name].tags) if picture.name in self.pictures else set()
+        for tag in had.difference(picture.tags):
             holders = self.by_tag[tag]
             holders.discard(picture.name)
             if not holders:
                 del self.by_tag[tag]
                 self._drop_spelling(tag)
-        for tag in picture.tags:
+        for tag in set(picture.tags) - had:
             holders = self.by_tag.get(tag)  # type: ignore[assignment]
             if holders is None:
                 holders = self.by_tag[tag] = set()
@@ -192,6 +194,11 @@ class DatasetIndex:
             if changed:
                 self.revision += 1
             return changed
+
+    def peek(self, caption: str) -> tuple[bytes | None, Stamp] | None:
+        """A caption's bytes as they were when the file had this stamp; None when that is not known for sure."""
+        stamp, owners = self._stamps.get(caption), self._owners.get(caption)
+        return (self.pictures[owners[0]].data, stamp) if owners and stamp is not None and stamp != _UNSURE else None
 
     def reread(self, caption: str) -> None:
         """Make sure of one caption: read it again, whatever its time of change says."""
@@ -271,6 +278,14 @@ def open_index(dataset_dir: str | Path) -> DatasetIndex:
         while len(_indexes) > KEPT:
             _indexes.popitem(last=False)
         return index
+
+
+@contextmanager
+def opened(dataset_dir: str | Path) -> Iterator[Journal]:
+    """`journal.opened`, sparing it to read again what the index has read."""
+    with journal.opened(dataset_dir) as found:
+        found.peek = open_index(dataset_dir).peek
+        yield found
 
 
 def took(dataset_dir: str | Path, applied: Applied) -> tuple[list[str], int]:

@@ -20,7 +20,7 @@ import base64
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ MANY = 20  # captions from which on a change uses spare files
 
 Stamp = tuple[int, int]
 """A file's time of change in nanoseconds and its size: the same stamp, the same bytes."""
+Peek = Callable[[str], "tuple[bytes | None, Stamp] | None"]
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,10 @@ class Applied:
     written: dict[str, tuple[bytes | None, Stamp | None]] = field(default_factory=dict)
 
 
-def read_bytes(path: Path) -> bytes | None:
+def read_bytes(path: str | Path) -> bytes | None:
     """A caption's bytes, None when there is no file. Raises UserError when it cannot be read."""
     try:
-        return path.read_bytes()
+        return Path(path).read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -107,6 +108,8 @@ class Journal:
         self.undone: list[str] = []
         self.last = 0
         self.pending: dict[str, str] | None = None
+        # What somebody has read already: (bytes, stamp) of a caption by its name. With this stamp the file need not be read again.
+        self.peek: Peek = lambda name: None
         if (path := self.folder / "state.json").exists():
             data = read_json(path)
             try:
@@ -212,7 +215,7 @@ class Journal:
         files = self.changes(identity) if files is None else files
         # What is there before a merged entry is what the one it replaces left.
         between = {c.name: c.after for c in self.changes(merged)} if merged and self._path(merged).exists() else {}
-        writer = _Writer(self.dataset_dir, self.folder, many=len(files) >= MANY)
+        writer = _Writer(self.dataset_dir, self.folder, self.peek, many=len(files) >= MANY)
         refused = []
         for change in files:
             old, new = (change.after, change.before) if action == "undo" else (change.before, change.after)
@@ -235,8 +238,9 @@ class Journal:
 class _Writer:
     """Replaces captions, and keeps what each was before this program first touched it. many: more than a few will come."""
 
-    def __init__(self, dataset_dir: Path, history: Path, many: bool) -> None:
+    def __init__(self, dataset_dir: Path, history: Path, peek: Peek, many: bool) -> None:
         self.dataset_dir = str(dataset_dir)
+        self.peek = peek
         self.first = history / "first"
         self.rewriter = Rewriter(history / "spare") if many else None
         self.kept = {entry.name for entry in os.scandir(self.first)} if many and self.first.is_dir() else None
@@ -244,22 +248,23 @@ class _Writer:
 
     def put(self, name: str, old: tuple[bytes | None, ...], new: bytes | None) -> bool:
         """Make `new` the content of a caption that is one of `old`; False for one that is neither, which is left alone."""
-        path = Path(os.path.join(self.dataset_dir, name))
-        now = read_bytes(path)
+        path = os.path.join(self.dataset_dir, name)
+        known = self.peek(name)
+        now = known[0] if known is not None and _stamp(path) == known[1] else read_bytes(path)
         if now != new and now not in old:
             return False
-        stamp = _stamp(path) if now == new else self._replace(path, now, new)
+        stamp = _stamp(path) if now == new else self._replace(name, path, now, new)
         self.written[name] = (new, stamp)
         return True
 
-    def _replace(self, path: Path, now: bytes | None, new: bytes | None) -> Stamp | None:
-        self._keep_first(path, now)
+    def _replace(self, name: str, path: str, now: bytes | None, new: bytes | None) -> Stamp | None:
+        self._keep_first(name, path, now)
         if new is None:
             try:
                 with suppress(FileNotFoundError):
-                    path.unlink()
+                    os.unlink(path)
             except OSError as error:
-                if (friendly := explain_os_error(error, path)) is not None:
+                if (friendly := explain_os_error(error, Path(path))) is not None:
                     raise friendly from error
                 raise
             return None
@@ -269,8 +274,7 @@ class _Writer:
         atomic_write_bytes(path, new)
         return _stamp(path)
 
-    def _keep_first(self, path: Path, now: bytes | None) -> None:
-        name = path.name
+    def _keep_first(self, name: str, path: str, now: bytes | None) -> None:
         if name in self.kept or f"{name}.absent" in self.kept if self.kept is not None else self._has_first(name):
             return
         kept = self.first / (name if now is not None else f"{name}.absent")
@@ -282,10 +286,10 @@ class _Writer:
         return (self.first / name).exists() or (self.first / f"{name}.absent").exists()
 
 
-def _linked(path: Path, kept: Path) -> bool:
+def _linked(path: str, kept: Path) -> bool:
     """Keep the file itself under another name (what comes in its place is another file); False where that cannot be."""
     try:
-        if path.is_symlink():
+        if os.path.islink(path):
             return False
         os.link(path, kept)
     except OSError:
@@ -293,9 +297,9 @@ def _linked(path: Path, kept: Path) -> bool:
     return True
 
 
-def _stamp(path: Path) -> Stamp | None:
+def _stamp(path: str) -> Stamp | None:
     try:
-        found = path.stat()
+        found = os.stat(path)
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_size

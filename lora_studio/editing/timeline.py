@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..errors import OutdatedError
 from .carried import Carried
-from .index import open_index, took
-from .journal import Entry, Journal, opened
+from .index import open_index, opened, took
+from .journal import Entry, Journal
 from .reports import HistoryLine, HistoryReport
 
 
