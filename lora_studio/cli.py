@@ -715,7 +715,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = add("tag", _tag, "write captions with a WD14 tagger")
     sub.add_argument("project")
-    sub.add_argument("--model", default="wd-swinv2-tagger-v3", help="catalogue name, folder, or demo")
+    sub.add_argument("--model", default="wd-swinv2-tagger-v3", help="catalogue name, folder, or demo; several joined by + are averaged")
     sub.add_argument("--general", type=float, help="threshold; default is the model's own")
     sub.add_argument("--character", type=float, help="threshold for character names")
     sub.add_argument("--mcut", action="store_true", help="a threshold for each picture by its largest gap")

@@ -146,12 +146,13 @@ def _size(resolution: Any) -> tuple[int, int]:
 
 
 def tagger_of(project: Project | None, base: str) -> str:
-    """The tagger that tagged the project's dataset; for the demo world's model the demo tagger; "" where it is not known."""
+    """The tagger that tagged the project's dataset, of several the first; for the demo world's model the demo tagger; "" where it is not known."""
     from ..demo import checkpoint_path
+    from ..tagging.ensemble import members
 
     used = (project.settings.get("tag") or {}).get("model", "") if project else ""
     if used:
-        return str(used)
+        return members(str(used))[0]
     return "demo" if Path(base).resolve() == checkpoint_path().resolve() else ""
 
 

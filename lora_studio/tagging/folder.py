@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,17 @@ from ..dataset.listing import list_pictures
 from ..errors import UserError
 from ..progress import Progress, silent
 from . import providers
-from .catalogue import thresholds_of
+from .ensemble import EnsembleStore, open_store
 from .hashes import Hashes
 from .options import TagOptions
 from .preprocess import read_picture
 from .select import Selector
-from .store import Store, floored, store_path, take_shards
+from .store import Store, floored, take_shards
 from .wd14 import Tagger, TaggerFiles, find_files
 from .words import combine
+
+if TYPE_CHECKING:
+    from .shards import Asked
 
 SAVE_EVERY = 60.0  # seconds of inference that a crash may cost
 
@@ -214,22 +217,26 @@ def tag_folder(
     items, kept, skipped = _to_do(dataset_dir, options, only)
     files = find_files(options.model, progress)
     studio_dir = dataset_dir / ".lora_studio"
-    store = Store(store_path(studio_dir, files.name), files.fingerprint(), len(files.labels))
-    take_shards(store)
+    asked = _ask_members(dataset_dir, files, options, [item.path.name for item in items], progress) if infer else []
+    store = open_store(studio_dir, files)
+    for one in store.stores if isinstance(store, EnsembleStore) else (store,):
+        take_shards(one)
     hashes = Hashes(dataset_dir, studio_dir)
-    selector = Selector(files.labels, options, *thresholds_of(options.model))
+    selector = Selector(files.labels, options, *files.thresholds)
     model = _Lazy(files, options, progress)
     warnings = [store.problem] if store.problem else []
     run = _Run(model, store, selector, options, progress, len(items))
     try:
-        run_warnings, failed = _all(run, items, lambda item: _read(item, hashes, store, model if infer else None))
+        run_warnings, failed = _all(run, items, lambda item: _read(item, hashes, store, model if infer and not files.members else None))
     finally:
         model.close()
         store.save()
         hashes.save()
         refused = _replace_captions(dataset_dir, run.replaced, options)
-    skipped += [*failed, *refused]
-    warnings += run_warnings
+    why = {name: reason for one in asked for name, reason in one.failed}
+    skipped += [*((name, why.get(name, reason)) for name, reason in failed), *refused]
+    warnings += [*run_warnings, *(text for one in asked for text in one.warnings)]
+    ran_on = next((one for one in asked if one.provider), None)
     if items and not run.tagged:
         raise UserError(f"No picture in {dataset_dir} could be tagged. " + "; ".join(reason for _, reason in skipped[:5]), "Replace the pictures.")
     seconds = max(time.monotonic() - started, 1e-9)
@@ -238,16 +245,25 @@ def tag_folder(
         tagged=run.tagged,
         kept=kept,
         skipped=tuple(skipped),
-        predicted=run.predicted,
-        provider=model.tagger.provider if model.tagger is not None and ran else "",
+        predicted=max([run.predicted, *(one.predicted for one in asked)]),
+        provider=model.tagger.provider if model.tagger is not None and ran else ran_on.provider if ran_on else "",
         model=files.name,
         general_threshold=selector.general,
         character_threshold=selector.character,
         counts=dict(sorted(run.counts.items(), key=lambda pair: (-pair[1], pair[0]))),
         images_per_second=run.tagged / seconds,
         warnings=tuple(warnings),
-        explanation=model.explanation() if ran else "",
+        explanation=model.explanation() if ran else ran_on.explanation if ran_on else "",
     )
+
+
+def _ask_members(dataset_dir: Path, files: TaggerFiles, options: TagOptions, names: list[str], progress: Progress) -> list[Asked]:
+    """Have each tagger of an ensemble read the pictures; one tagger alone reads them as they are written."""
+    if not files.members:
+        return []
+    from .shards import predict
+
+    return predict(dataset_dir, files, options, (1, 1), set(names), progress)
 
 
 def _replace_captions(dataset_dir: Path, captions: dict[str, tuple[str, ...]], options: TagOptions) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ MODES = ("skip", "overwrite", "append", "prepend", "merge")
 
 @dataclass(frozen=True)
 class TagOptions:
-    """model: a name of the catalogue, "demo", or a folder with model.onnx and selected_tags.csv.
+    """model: a name of the catalogue, "demo", a folder with model.onnx and selected_tags.csv, or several of these joined by "+" (see ensemble.py).
 
     general_threshold, character_threshold: a tag is written when its probability is above; None: the model's own.
     mcut: each picture's thresholds in the middle of the largest gap of its probabilities instead.

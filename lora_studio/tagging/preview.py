@@ -13,7 +13,7 @@ from typing import Any
 
 from ..dataset.listing import list_pictures
 from ..editing.index import caption_name, open_index
-from .catalogue import thresholds_of
+from .ensemble import EnsembleStore
 from .hashes import Hashes
 from .many import ManySelector, Rows
 from .options import TagOptions
@@ -47,10 +47,13 @@ class Known:
         self.studio_dir = dataset_dir / ".lora_studio"
         self.hashes = Hashes(dataset_dir, self.studio_dir)
         self.lock = threading.Lock()
+        self._ensembles: dict[str, EnsembleStore] = {}
         self._stores: dict[str, tuple[tuple[int, int], str, Store]] = {}
 
     def store(self, files: TaggerFiles) -> Store:
         """The stored probabilities of a model, read anew when somebody has written them since."""
+        if files.members:
+            return self._ensemble(files)
         path = store_path(self.studio_dir, files.name)
         try:
             about = path.stat()
@@ -61,6 +64,13 @@ class Known:
         if known is None or known[:2] != (stamp, files.fingerprint()):
             known = self._stores[files.name] = (stamp, files.fingerprint(), Store(path, files.fingerprint(), len(files.labels)))
         return known[2]
+
+    def _ensemble(self, files: TaggerFiles) -> Store:
+        stores = tuple(self.store(one) for one in files.members)
+        known = self._ensembles.get(files.name)
+        if known is None or known.stores != stores or known.fingerprint != files.fingerprint():
+            known = self._ensembles[files.name] = EnsembleStore(files, stores)
+        return known
 
     def digests(self, names: Sequence[tuple[str, str]]) -> dict[str, bytes]:
         """{name: hash} of these (name, stamp); pictures that cannot be read are left out."""
@@ -151,7 +161,7 @@ def preview(
         pictures = targets(known, options.on_existing, only)
         store = known.store(files)
         ready = [p for p in pictures if p.digest in store]
-        selector = Selector(files.labels, options, *thresholds_of(options.model))
+        selector = Selector(files.labels, options, *files.thresholds)
         many = ManySelector(selector)
         chosen = many.choose(Rows.of(store, [p.digest for p in ready]))
         shown = _shown(ready, names, count, seed)

@@ -12,9 +12,10 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ..progress import Progress, silent
 from .folder import SAVE_EVERY, _Lazy, _Picture, _pictures, _read
 from .options import TagOptions
 from .store import Store, content_hash, store_path
-from .wd14 import find_files
+from .wd14 import TaggerFiles, find_files
 
 
 class _Fresh:
@@ -47,21 +48,58 @@ def parse_shard(text: str) -> tuple[int, int]:
     return number, count
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a tagger was asked. predicted: for how many pictures. provider, explanation: what it ran on and why, "" when it was not needed.
+
+    failed: (name, reason) of pictures that cannot be read.
+    """
+
+    predicted: int
+    provider: str = ""
+    explanation: str = ""
+    warnings: tuple[str, ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+
+
 def predict_shard(dataset_dir: Path, options: TagOptions, number: int, count: int, progress: Progress = silent) -> int:
     """Keep the probabilities of every ``count``-th picture, beginning with the ``number``-th (from 1); returns how many were asked for.
 
     No caption is written. What is stored already is not asked for again; broken off, it goes on where it was.
     """
     files = find_files(options.model, progress)
+    return max(asked.predicted for asked in predict(dataset_dir, files, options, (number, count), None, progress))
+
+
+def predict(
+    dataset_dir: Path, files: TaggerFiles, options: TagOptions, share: tuple[int, int], only: Collection[str] | None, progress: Progress
+) -> list[Asked]:
+    """Have a tagger, or each of an ensemble in turn, read its share of the pictures. only: of these names."""
+    each = files.members or (files,)
+    found = []
+    for k, one in enumerate(each):
+
+        def told(done: int, total: int, message: str, k: int = k, one: TaggerFiles = one) -> None:
+            progress(k * total + done, len(each) * total, f"{one.name}: {message}" if files.members else message)
+
+        found.append(_predict(dataset_dir, one, options, share, only, told))
+    return found
+
+
+def _predict(
+    dataset_dir: Path, files: TaggerFiles, options: TagOptions, share: tuple[int, int], only: Collection[str] | None, progress: Progress
+) -> Asked:
+    number, count = share
     studio_dir = dataset_dir / ".lora_studio"
     base = store_path(studio_dir, files.name)
     known = Store(base, files.fingerprint(), len(files.labels))
     own = Store(base.with_name(f"{base.stem}.share-{number}-of-{count}.npz"), files.fingerprint(), len(files.labels))
     known.take(own)
-    mine = list_pictures(dataset_dir, studio_dir).pictures[number - 1 :: count]
+    mine = [p for p in list_pictures(dataset_dir, studio_dir).pictures if only is None or p.name in only][number - 1 :: count]
     items = [ImageItem(dataset_dir / p.name, (dataset_dir / p.name).with_suffix(".txt"), p.width, p.height) for p in mine]
     model = _Lazy(files, options, progress)
     batch: list[_Picture] = []
+    failed: list[tuple[str, str]] = []
     asked, saved = 0, time.monotonic()
 
     def ask() -> None:
@@ -77,7 +115,9 @@ def predict_shard(dataset_dir: Path, options: TagOptions, number: int, count: in
     try:
         fresh: Any = _Fresh(dataset_dir)
         for done, picture in enumerate(_pictures(items, lambda item: _read(item, fresh, known, model), 2 * (options.batch_size or 16)), 1):
-            if picture.pixels is not None:
+            if picture.reason:
+                failed.append((picture.item.path.name, picture.reason))
+            elif picture.pixels is not None:
                 batch.append(picture)
                 if len(batch) >= (options.batch_size or model.open().best_batch):
                     ask()
@@ -87,7 +127,10 @@ def predict_shard(dataset_dir: Path, options: TagOptions, number: int, count: in
     finally:
         model.close()
         own.save()
-    return asked
+    tagger = model.tagger if asked else None
+    if tagger is None:
+        return Asked(asked, failed=tuple(failed))
+    return Asked(asked, tagger.provider, model.explanation(), tuple(tagger.warnings), tuple(failed))
 
 
 def run_shards(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], progress: Progress) -> None:

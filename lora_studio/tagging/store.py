@@ -42,29 +42,31 @@ def shards_of(path: Path) -> list[Path]:
 
 
 class Store:
-    """The probabilities of one model. `problem` says why a file that was there could not be used (it is then made anew).
+    """The probabilities of one model, in a file or, without a path, in memory alone.
+
+    `problem` says why a file that was there could not be used (it is then made anew).
 
     fingerprint: of the model; a file made by another is not used. width: how many labels it has.
     """
 
-    def __init__(self, path: Path, fingerprint: str, width: int) -> None:
+    def __init__(self, path: Path | None, fingerprint: str, width: int) -> None:
         self.path = path
         self.fingerprint = fingerprint
         self.width = width
         self.problem = ""
         self.changed = False
         self._rows: dict[bytes, tuple[NDArray[np.uint32], NDArray[np.float32]]] = {}
-        if path.is_file():
-            self._read()
+        if path is not None and path.is_file():
+            self._read(path)
 
-    def _read(self) -> None:
+    def _read(self, path: Path) -> None:
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 if int(data["version"]) != VERSION or str(data["fingerprint"]) != self.fingerprint or int(data["width"]) != self.width:
                     return
                 hashes, ends, columns, values = (data[name] for name in ("hashes", "ends", "columns", "values"))
         except Exception as error:  # damaged archives raise nearly anything; what they hold can be made again
-            self.problem = f"{self.path.name} could not be used and is made anew: {error}"
+            self.problem = f"{path.name} could not be used and is made anew: {error}"
             return
         sound = (
             hashes.dtype == np.uint8 and hashes.ndim == 2 and hashes.shape[1:] == (32,) and ends.dtype == np.int64 and ends.shape == (len(hashes),)
@@ -72,7 +74,7 @@ class Store:
             and bool(np.all(np.diff(ends, prepend=0) >= 0)) and bool(np.all(columns < self.width)) and bool(np.all((values >= 0) & (values <= 1)))
         )  # fmt: skip
         if not sound:
-            self.problem = f"{self.path.name} is damaged and is made anew."
+            self.problem = f"{path.name} is damaged and is made anew."
             return
         start = 0
         for digest, end in zip(hashes, ends.tolist(), strict=True):
@@ -110,7 +112,7 @@ class Store:
 
     def save(self) -> None:
         """Write the file, whole or not at all, if there is something new. Raises UserError when it cannot be written."""
-        if not self.changed:
+        if not self.changed or self.path is None:
             return
         rows = list(self._rows.values())
         arrays: dict[str, NDArray[np.generic]] = {
@@ -129,7 +131,7 @@ class Store:
 
 def take_shards(store: Store) -> None:
     """Take in what shares have left beside a store, and remove their files once it is saved."""
-    found = shards_of(store.path)
+    found = shards_of(store.path) if store.path is not None else []
     for path in found:
         store.take(Store(path, store.fingerprint, store.width))
     if found:

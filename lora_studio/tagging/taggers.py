@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import UserError
 from .catalogue import CATALOGUE, DEMO, LABELS_FILE, MODEL_FILE, find_model, installed, is_tagger_dir, taggers_dir, thresholds_of
+from .ensemble import JOIN, members
 
 FOLDER = "_taggers"  # in the folder of the projects: a folder in it with a model and its tags is offered by its name
 
@@ -81,6 +82,8 @@ def model_of(projects_dir: Path, name: str, paths_allowed: bool = False) -> str:
 
     Raises UserError for anything else; a folder elsewhere is taken only when people may type paths here.
     """
+    if len(parts := members(name)) > 1:
+        return JOIN.join(model_of(projects_dir, part, paths_allowed) for part in parts)
     own = dropped(projects_dir)
     if name != DEMO and name in own:
         return str(own[name])
@@ -93,6 +96,9 @@ def model_of(projects_dir: Path, name: str, paths_allowed: bool = False) -> str:
 
 def name_of(projects_dir: Path, model: str, paths_allowed: bool = False) -> str:
     """The other way: the name under which the page knows a `TagOptions.model`; "" for a folder elsewhere that it may not know."""
+    if len(parts := members(model)) > 1:
+        names = [name_of(projects_dir, part, paths_allowed) for part in parts]
+        return JOIN.join(names) if all(names) else ""
     known = find_model(model)
     if known is not None or model == DEMO:
         return known.name if known else DEMO

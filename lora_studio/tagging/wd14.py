@@ -16,8 +16,8 @@ from PIL import Image
 
 from ..errors import UserError
 from ..progress import Progress, silent
-from . import providers
-from .catalogue import DEMO, LABELS_FILE, MODEL_FILE, find_model, installed, is_tagger_dir, taggers_dir, unknown_tagger
+from . import ensemble, providers
+from .catalogue import DEMO, LABELS_FILE, MODEL_FILE, find_model, installed, is_tagger_dir, taggers_dir, thresholds_of, unknown_tagger
 from .download import download_model
 from .labels import Label, read_labels
 from .preprocess import prepare
@@ -27,11 +27,20 @@ _SAMPLE = 2**20
 
 @dataclass(frozen=True)
 class TaggerFiles:
-    """A tagger on disk: `name` for people, the two files, its labels."""
+    """A tagger on disk: `name` for people, the two files, its labels. members: the taggers of an ensemble, which has no files of its own."""
 
     name: str
     folder: Path
     labels: tuple[Label, ...]
+    members: tuple[TaggerFiles, ...] = ()
+
+    @property
+    def thresholds(self) -> tuple[float, float]:
+        """(general, character) that suit it; an ensemble's are the means of its members'."""
+        if not self.members:
+            return thresholds_of(self.name)
+        found = [one.thresholds for one in self.members]
+        return sum(g for g, _ in found) / len(found), sum(c for _, c in found) / len(found)
 
     @property
     def model_path(self) -> Path:
@@ -39,6 +48,8 @@ class TaggerFiles:
 
     def fingerprint(self) -> str:
         """Tells this model from another of the same name: its tag list, its size and samples of its bytes (not all of a gigabyte)."""
+        if self.members:
+            return hashlib.sha256("\n".join(one.fingerprint() for one in self.members).encode()).hexdigest()
         return _fingerprint(self.folder, _stamp(self.model_path), _stamp(self.folder / LABELS_FILE))
 
 
@@ -69,8 +80,14 @@ def _files(name: str, folder: Path) -> TaggerFiles:
 
 
 def files_here(name_or_dir: str | Path) -> TaggerFiles | None:
-    """The tagger's files if they are on this machine: "demo", a folder, or a catalogue name. Raises UserError when they cannot be read."""
+    """The tagger's files if they are on this machine: "demo", a folder, a catalogue name, or several of these joined by "+".
+
+    Raises UserError when they cannot be read.
+    """
     name = str(name_or_dir)
+    if len(parts := ensemble.members(name)) > 1:
+        found = [files_here(part) for part in parts]
+        return _together([one for one in found if one is not None]) if None not in found else None
     if name == DEMO:
         from ..demo import tagger_dir
 
@@ -83,11 +100,17 @@ def files_here(name_or_dir: str | Path) -> TaggerFiles | None:
     return None if model is None or place is None else _files(model.name, place)
 
 
+def _together(files: Sequence[TaggerFiles]) -> TaggerFiles:
+    return TaggerFiles(ensemble.JOIN.join(one.name for one in files), files[0].folder, ensemble.union(files), tuple(files))
+
+
 def find_files(name_or_dir: str | Path, progress: Progress = silent) -> TaggerFiles:
     """The tagger's files as `files_here` finds them; those of a catalogue name are downloaded when they are not here.
 
     Raises UserError for an unknown name, missing files, or a download that is not possible.
     """
+    if len(parts := ensemble.members(str(name_or_dir))) > 1:
+        return _together([find_files(part, progress) for part in parts])
     found = files_here(name_or_dir)
     if found is not None:
         return found
@@ -105,6 +128,8 @@ class Tagger:
     """
 
     def __init__(self, files: TaggerFiles, asked: Sequence[str] | None = None) -> None:
+        if files.members:
+            raise UserError("Several taggers cannot be opened as one here.", "Choose one of them.")
         self.files = files
         self.name = files.name
         self.labels = files.labels
