@@ -28,13 +28,21 @@
                     project = id;
                     report.replaceChildren();
                     options = {...state.options};
-                    if (!model()) options.model = (models.find((m) => m.here && m.kind !== "demo") || models.find((m) => m.name === "wd-swinv2-tagger-v3") || models[0]).name;
+                    if (!chosen().length || chosen().some((one) => !one)) options.model = (models.find((m) => m.here && m.kind !== "demo") || models.find((m) => m.name === "wd-swinv2-tagger-v3") || models[0]).name;
                     if (!state.chosen && !model().here && /demo/i.test(opened.name) && models.some((m) => m.kind === "demo")) options.model = "demo";
                     build();
                 } else drawModel();
                 await look();
             }
-            const model = () => models.find((m) => m.name === options.model);
+            // "a+b": taggers that judge together.
+            const chosen = () => options.model.split("+").map((name) => models.find((m) => m.name === name));
+            const model = () => chosen()[0];
+            function take(first, second) {
+                options.model = [first, second === first ? "" : second].filter(Boolean).join("+");
+                options.general_threshold = options.character_threshold = null;
+                names = [];
+                drawModel();
+            }
 
             // -- settings -------------------------------------------------------------------
             function build() {
@@ -45,10 +53,12 @@
                     general: slider("general_threshold"), character: slider("character_threshold"),
                     exclude: tags("exclude", t("Tags to leave out")), add: tags("add", t("Tags to put first")),
                     rename: h("input", {type: "text", spellcheck: false, dataset: {name: "rename"}, value: options.rename.map(([a, b]) => a + "=" + b).join(", "), onchange: (e) => { options.rename = Studio.splitTags(e.target.value).map((x) => x.split("=").map((y) => y.trim())).filter((x) => x.length === 2 && x[0] && x[1]); soon(); }}),
-                    model: h("select.ls-input", {dataset: {name: "model"}, onchange: (e) => { options.model = e.target.value; options.general_threshold = options.character_threshold = null; names = []; draw(); }}),
+                    model: h("select.ls-input", {dataset: {name: "model"}, onchange: (e) => take(e.target.value, form.second.value)}),
+                    second: h("select.ls-input", {dataset: {name: "second"}, onchange: (e) => take(form.model.value, e.target.value)}),
                 };
                 const left = h("div.ls-card.ls-tag-settings", {},
-                    h("h3", {}, t("Tagger")), Studio.field(t("Model"), form.model), form.facts, fetching.node,
+                    h("h3", {}, t("Tagger")), Studio.field(t("Model"), form.model),
+                    Studio.field(t("Together with"), form.second, {hint: t("Two judge better than one, and take twice as long: their probabilities are averaged.")}), form.facts, fetching.node,
                     h("h4", {}, t("How sure the tagger has to be")), form.general.node, form.character.node,
                     Studio.field(t("A threshold for each picture (MCut)"), check("mcut"), {hint: t("Where its probabilities fall most steeply, instead of the two above.")}),
                     h("h4", {}, t("What is written")),
@@ -65,7 +75,7 @@
                 const general = name === "general_threshold";
                 const range = h("input", {type: "range", min: 0.05, max: 1, step: 0.01, dataset: {name}, oninput: () => { options[name] = Number(range.value); label(); soon(); }});
                 const value = h("span.ls-threshold"), own = h("button.ls-link", {type: "button", onclick: () => { options[name] = null; label(); soon(); }}, t("the model's own"));
-                const own_value = () => (model() ? model()[name] : 0.35);
+                const own_value = () => { const known = chosen().filter(Boolean); return known.length ? known.reduce((sum, m) => sum + m[name], 0) / known.length : 0.35; };
                 function label() {
                     range.value = options[name] === null ? own_value() : options[name];
                     range.disabled = options.mcut;
@@ -76,14 +86,17 @@
             }
             function drawModel() {
                 const name = (m) => (m.kind === "demo" ? t("Demo (knows the demo's drawn pictures only)") : m.name) + (m.here ? "" : " · " + t("to download, {size}", {size: Studio.bytes(m.size)}));
-                const group = (title, list) => (list.length ? h("optgroup", {label: title}, list.map((m) => h("option", {value: m.name, selected: m.name === options.model}, name(m)))) : null);
-                Studio.fill(form.model, group(t("On this machine"), models.filter((m) => m.here)), group(t("To download"), models.filter((m) => !m.here)));
+                const [first, second] = options.model.split("+");
+                const group = (title, list, now) => (list.length ? h("optgroup", {label: title}, list.map((m) => h("option", {value: m.name, selected: m.name === now}, name(m)))) : null);
+                const groups = (list, now) => [group(t("On this machine"), list.filter((m) => m.here), now), group(t("To download"), list.filter((m) => !m.here), now)];
+                Studio.fill(form.model, groups(models, first));
+                Studio.fill(form.second, h("option", {value: ""}, t("no other")), groups(models.filter((m) => m.name !== first), second));
                 draw();
             }
             function draw() {
-                const m = model(), rows = state.stored[options.model] || 0;
-                Studio.fill(form.facts, h("div.ls-hint", {}, m ? ts(m.about) : ""),
-                    m && !m.here ? h("div.ls-row", {}, Studio.button(m.part ? t("Go on downloading ({n} are here)", {n: Studio.bytes(m.part)}) : t("Download ({n})", {n: Studio.bytes(m.size)}), async () => fetching.follow(await Studio.api.post(p`tagging/models/${m.name}/download`)), {kind: "small"})) : null,
+                const found = chosen().filter(Boolean), rows = Math.min(...found.map((m) => state.stored[m.name] || 0), state.pictures);
+                Studio.fill(form.facts, found.map((m) => h("div.ls-hint", {}, ts(m.about))),
+                    found.filter((m) => !m.here).map((m) => h("div.ls-row", {}, Studio.button(m.part ? t("Go on downloading ({n} are here)", {n: Studio.bytes(m.part)}) : t("Download ({n})", {n: Studio.bytes(m.size)}), async () => fetching.follow(await Studio.api.post(p`tagging/models/${m.name}/download`)), {kind: "small"}))),
                     rows ? h("div.ls-hint", {}, t("{n} of {total} pictures were read by it already: thresholds need no second run.", {n: rows, total: state.pictures})) : null);
                 form.general.label();
                 form.character.label();

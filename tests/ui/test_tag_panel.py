@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,3 +91,21 @@ def test_without_crops_it_says_where_to_go(studio_page: Callable[..., str], page
     page.evaluate("async () => { await LoraStudio.openProject('hana'); LoraStudio.open('tag'); }")
     page.locator(".ls-panel[data-step=tag] .ls-empty button").click()
     page.wait_for_selector(".ls-panel[data-step=crop]")
+
+
+def test_two_taggers_together(studio_page: Callable[..., str], page: Any, project: Project) -> None:
+    from lora_studio.demo import tagger_dir
+
+    shutil.copytree(tagger_dir(), project.folder.parent / "_taggers" / "mine")
+    show(page, studio_page("page", project.folder.parent.parent))
+    page.locator("select[data-name=model]").select_option("demo")
+    second = page.locator("select[data-name=second]")
+    assert second.locator("option[value=demo]").count() == 0, "not with itself"
+    second.select_option("mine")
+    summary(page, "captions will be written")
+    assert "2 captions written, 1 kept" in tag(page)
+    assert {"purple hair", "glasses"} <= set(captions(project)[1])
+    assert {p.name for p in project.studio_dir.glob("tags_*.npz")} == {"tags_demo.npz", "tags_mine.npz"}
+    page.reload()
+    show(page, page.url)
+    page.wait_for_function("() => document.querySelector('select[data-name=second]').value === 'mine'")
