@@ -18,6 +18,8 @@
         return found.tags || found.items || [];
     }
     const entry = (found) => (typeof found === "string" ? {tag: found} : found);
+    // By what other name it was found; what it is called in Chinese, for who reads that.
+    const other = (row) => (row.alias && row.alias !== row.tag ? "← " + row.alias : row.chinese && Studio.locale.startsWith("zh") ? row.chinese : "");
     const short = (n) => (n >= 1e6 ? (n / 1e6).toFixed(1) + "M" : n >= 1e3 ? Math.round(n / 1e3) + "k" : String(n));
     Studio.splitTags = (text) => text.split(SEPARATOR).map((tag) => tag.trim()).filter(Boolean);
 
@@ -71,7 +73,7 @@
             Studio.fill(list, shown.map((row, k) => h("div.ls-tag-option", {
                 id: id + "_" + k, role: "option", "aria-selected": "false", class: row.category ? "ls-kind-" + row.category : "",
                 onpointerdown: (e) => { e.preventDefault(); take(row.tag); },
-            }, h("span.ls-tag-name", {}, row.tag), row.alias && row.alias !== row.tag ? h("span.ls-hint", {}, "← " + row.alias) : null,
+            }, h("span.ls-tag-name", {}, row.tag), other(row) ? h("span.ls-hint", {translate: "no"}, other(row)) : null,
             row.here ? h("span.ls-tag-here", {title: t("On {n} pictures here", {n: row.here})}, String(row.here)) : null,
             row.count ? h("span.ls-tag-count", {title: t("Used {n} times on Danbooru", {n: row.count})}, short(row.count)) : null)));
             Studio.root.append(list);

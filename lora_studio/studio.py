@@ -314,15 +314,17 @@ class Studio:
 
         return [[tag, n, *kind_of(tag)] for tag, n in tag_counts(project.dataset_dir).items()]
 
-    def vocabulary(self, project: Project, text: str, limit: int = 20) -> list[dict[str, Any]]:
-        """Tags that fit what was typed, from the dataset and the lists of the taggers on this machine."""
+    def vocabulary(self, project: Project, text: str, limit: int = 20, lists: Sequence[Path] = ()) -> list[dict[str, Any]]:
+        """Tags that fit what was typed, from the dataset and the lists of the taggers on this machine; ``lists``: more lists of other names."""
+        from .tagging import names
         from .tagging.taggers import label_files
         from .tagging.vocabulary import suggest, tag_counts
 
         spelling = project.settings.get("tag", {})
         underscores, escape = (isinstance(spelling, dict) and spelling.get(name) is True for name in ("underscores", "escape"))
         here = tag_counts(project.dataset_dir, now=False)
-        return [s.to_dict() for s in suggest(text, here, label_files(self.projects_dir), limit, underscores, escape)]
+        others = names.lists(self.projects_dir, lists)
+        return [s.to_dict() for s in suggest(text, here, label_files(self.projects_dir), limit, underscores, escape, others)]
 
     def edit(self, project: Project, options: EditOptions, names: Iterable[str] | None = None, revision: int | None = None) -> EditReport:
         """Change all captions at once, or those of the pictures named; the trigger word and the removed traits become the project's.

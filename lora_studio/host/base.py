@@ -112,6 +112,9 @@ class Host(Protocol):
     def api_logins(self) -> Sequence[tuple[str, str]]:
         """(name, password) that programs may give instead of a session; empty: none are set."""
 
+    def tag_lists(self) -> Sequence[Path]:
+        """Lists of other names of tags that the host's extensions brought."""
+
     def paths_allowed(self) -> bool:
         """Whether people may type paths of this machine into the page."""
 

@@ -60,6 +60,9 @@ class Standalone:
     def locale(self) -> str:
         return self.language
 
+    def tag_lists(self) -> Sequence[Path]:
+        return ()
+
     def api_logins(self) -> Sequence[tuple[str, str]]:
         """Those of people: the page's own."""
         return self.logins

@@ -126,6 +126,11 @@ class WebUI:
 
         return not (shared.cmd_opts.hide_ui_dir_config or getattr(shared.cmd_opts, "disable_extension_access", False))
 
+    def tag_lists(self) -> Sequence[Path]:
+        """Those of the tag completion extension, where it is installed."""
+        folder = self.data_dir / "extensions" / "a1111-sd-webui-tagcomplete" / "tags"
+        return sorted(p for p in folder.glob("*.csv") if p.is_file()) if folder.is_dir() else ()
+
     def api_logins(self) -> Sequence[tuple[str, str]]:
         """--api-auth: ``name:password,…``."""
         from modules import shared

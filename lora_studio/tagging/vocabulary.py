@@ -14,6 +14,7 @@ from typing import Any
 from ..editing import classify
 from ..editing.index import open_index
 from .labels import CATEGORIES
+from .names import Names
 from .words import key, spell
 
 Stamp = tuple[str, int, int]  # path, time of change, size: as long as they are the same, so is the file
@@ -21,13 +22,18 @@ Stamp = tuple[str, int, int]  # path, time of change, size: as long as they are 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A tag to offer. count: uses on Danbooru by the tagger's list; here: pictures of the dataset with it; group: of trait, "" for none."""
+    """A tag to offer. count: uses on Danbooru by the tagger's list; here: pictures of the dataset with it; group: of trait, "" for none.
+
+    alias: the other name by which it was found, "" when by its own. chinese: what it is called in Chinese, "" when that is not known.
+    """
 
     tag: str
     count: int
     here: int
     group: str
     category: str
+    alias: str = ""
+    chinese: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -112,6 +118,23 @@ _loading = threading.Lock()
 
 
 def _lists(files: Iterable[Path]) -> _Lists:
+    stamps = _stamps(files)
+    with _loading:  # two requests at once: read the lists once
+        return _merged(tuple(sorted(stamps)))
+
+
+@lru_cache(maxsize=2)
+def _named(files: tuple[Stamp, ...]) -> Names:
+    return Names(Path(path) for path, _, _ in files)
+
+
+def _names(files: Iterable[Path]) -> Names:
+    stamps = _stamps(files)
+    with _loading:
+        return _named(tuple(stamps))
+
+
+def _stamps(files: Iterable[Path]) -> list[Stamp]:
     stamps = []
     for path in files:
         try:
@@ -119,8 +142,7 @@ def _lists(files: Iterable[Path]) -> _Lists:
         except OSError:
             continue
         stamps.append((str(path), about.st_mtime_ns, about.st_size))
-    with _loading:  # two requests at once: read the lists once
-        return _merged(tuple(sorted(stamps)))
+    return stamps
 
 
 WORD_EDGES = " (-"
@@ -156,12 +178,14 @@ def _of_lists(lists: _Lists, wanted: str, own: Mapping[str, str], limit: int) ->
 
 
 def suggest(
-    text: str, here: Mapping[str, int], files: Sequence[Path], limit: int = 20, underscores: bool = False, escape: bool = False
+    text: str, here: Mapping[str, int], files: Sequence[Path], limit: int = 20, underscores: bool = False, escape: bool = False,
+    names: Sequence[Path] = (),
 ) -> list[Suggestion]:
     """Tags that fit what was typed: those beginning so before those with it inside, the most used first; words of the dataset's tags
     count as their beginning, and the dataset's come before others.
 
-    here: {tag as the captions spell it: on how many pictures}. files: the taggers' lists. Tags of the lists are spelled as
+    here: {tag as the captions spell it: on how many pictures}. files: the taggers' lists. names: lists of other names, by which tags are
+    found as well, after those that have the text in their own. Tags of the lists are spelled as
     `underscores` and `escape` want it; one that is in the captions keeps their spelling. No text: the dataset's tags.
     """
     wanted = key(text)
@@ -179,4 +203,25 @@ def suggest(
         for plain, known in _of_lists(lists, wanted, own, limit).items():
             found.append((_place(plain, wanted) or 0, 0, -known.count, spell(known.name, underscores, escape), known.category))
     found.sort()
-    return [Suggestion(tag, -count, -times, kind_of(tag)[0], category) for _, times, count, tag, category in found[:limit]]
+    others = _names(names)
+    rows = [(tag, -count, -times, category, "") for _, times, count, tag, category in found[:limit]]
+    if len(rows) < limit:
+        known_here = {key(row[0]) for row in rows}
+        called = {plain: name for plain, name in reversed(list(others.having(wanted))) if plain not in known_here}
+        more = [_called(plain, name, here, own, lists, (underscores, escape)) for plain, name in called.items()]
+        rows += sorted(more, key=lambda row: (-row[2], -row[1], row[0]))[: limit - len(rows)]
+    return [
+        Suggestion(tag, count, times, kind_of(tag)[0], category, alias, others.chinese.get(key(tag), ""))
+        for tag, count, times, category, alias in rows
+    ]
+
+
+def _called(
+    plain: str, name: str, here: Mapping[str, int], own: Mapping[str, str], lists: _Lists, spelling: tuple[bool, bool]
+) -> tuple[str, int, int, str, str]:
+    """A tag that was found by another name, as the dataset or a tagger's list spells it: (tag, count, here, category, name)."""
+    known = lists.by_plain.get(plain)
+    count, category = (known.count, known.category) if known else (0, "")
+    if plain in own:
+        return own[plain], count, here[own[plain]], category, name
+    return spell(known.name if known else plain, *spelling), count, 0, category, name

@@ -84,9 +84,9 @@ def routes(context: Context) -> APIRouter:
 
     @own.get(ONE + "/vocabulary")
     async def vocabulary(project: str, q: str = "", limit: int = 20) -> Response:
-        """{tags: [{tag, count, here, group, category}]} to complete what was typed."""
+        """{tags: [{tag, count, here, group, category, alias, chinese}]} to complete what was typed, in Chinese too."""
         most = max(1, min(limit, MOST_WORDS))
-        return JSON({"tags": await in_thread(lambda: context.studio.vocabulary(context.project(project), q[:200], most))})
+        return JSON({"tags": await in_thread(lambda: context.studio.vocabulary(context.project(project), q[:200], most, context.host.tag_lists()))})
 
     return own
 
