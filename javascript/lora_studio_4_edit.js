@@ -23,7 +23,7 @@
         const traits = Studio.button(t("Remove traits…"), () => Studio.traitsDialog(state), {kind: "primary", class: "ls-small"});
         const more = [
             Studio.button(t("Replace…"), () => Studio.replaceDialog(state), {kind: "small"}), Studio.button(t("Add…"), () => Studio.addDialog(state), {kind: "small"}),
-            Studio.button(t("Remove…"), () => Studio.removeDialog(state), {kind: "small"}), Studio.button(t("Tidy up…"), () => Studio.tidyDialog(state), {kind: "small"}),
+            Studio.button(t("Remove…"), () => Studio.removeDialog(state), {kind: "small"}), Studio.button(t("In common…"), () => Studio.commonDialog(state), {kind: "small", title: t("Edit the tags that all of these pictures have")}), Studio.button(t("Tidy up…"), () => Studio.tidyDialog(state), {kind: "small"}),
         ];
         const saved = h("span.ls-hint.ls-edit-saved", {title: t("Every change is on the disk at once; there is nothing to save. Each step can be taken back, also after a restart, and the first state of every caption is kept.")}, t("Saved at once"));
         const count = h("span.ls-edit-count", {role: "status"});

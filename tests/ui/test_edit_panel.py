@@ -205,6 +205,34 @@ def test_two_windows_edit_the_same_captions_and_lose_nothing(
     assert text(project, "c") == "1girl, long_hair, blonde hair" and text(project, "a").endswith("tree")
 
 
+def test_the_tags_that_all_have_are_edited_in_their_places(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    show(page, "page", studio_page("page", tmp_path))
+    page.get_by_role("button", name="In common…").click()
+    fields = page.locator(".ls-edit-common input")
+    fields.nth(1).wait_for()
+    assert sorted(field.input_value() for field in fields.all()) == ["1girl", "long hair"]
+    page.locator('.ls-edit-common input[aria-label="long hair"]').fill("very long hair")
+    page.locator(".ls-dialog .ls-edit-fields .ls-tag-input").fill("hanako")
+    page.locator(".ls-dialog ins", has_text="hanako").first.wait_for()
+    page.locator(".ls-dialog .ls-end .ls-primary:enabled").click()
+    wait_chips(page, "c", ["hanako", "1girl", "very long hair", "blonde hair", "open mouth"])
+    assert text(project, "a") == "hanako, 1girl, very long hair, smile, smile, red eyes"
+    # Of the selected ones: in the order of the first, an emptied one is removed.
+    for name in ("a", "b 花"):
+        card(page, name).locator("input[type=checkbox]").click()
+    page.wait_for_function("() => document.querySelectorAll('.ls-edit-card[aria-selected=true]').length === 2")
+    page.get_by_role("button", name="In common…").click()
+    fields.nth(3).wait_for()
+    assert [field.input_value() for field in fields.all()] == ["hanako", "1girl", "very long hair", "red eyes"]
+    page.locator('.ls-edit-common input[aria-label="red eyes"]').fill("")
+    page.locator(".ls-dialog del").first.wait_for()
+    page.locator(".ls-dialog .ls-end .ls-primary:enabled").click()
+    wait_chips(page, "b 花", ["hanako", "1girl", "very long hair", "hat"])
+    assert text(project, "a") == "hanako, 1girl, very long hair, smile, smile"
+    assert text(project, "c") == "hanako, 1girl, very long hair, blonde hair, open mouth"
+
+
 def test_a_bulk_edit_upon_a_preview_that_is_no_longer_true_is_shown_anew(
     studio_page: Callable[..., str], new_page: Callable[..., Any], console: Any, tmp_path: Path
 ) -> None:
