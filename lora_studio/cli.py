@@ -145,10 +145,10 @@ def _export(args: argparse.Namespace, studio: Studio) -> Any:
     return {"file": str(out)}
 
 
-def _tag(args: argparse.Namespace, studio: Studio) -> Any:
+def _tag_options(args: argparse.Namespace) -> Any:
     from .tagging import TagOptions
 
-    options = TagOptions(
+    return TagOptions(
         model=args.model,
         general_threshold=args.general,
         character_threshold=args.character,
@@ -163,6 +163,19 @@ def _tag(args: argparse.Namespace, studio: Studio) -> Any:
         batch_size=args.batch,
         providers=tuple(args.provider) if args.provider else None,
     )
+
+
+def _interrogate(args: argparse.Namespace, studio: Studio) -> Any:
+    seen = studio.interrogate(args.pictures, _tag_options(args), args.recursive, args.write, _progress(args, "interrogate"))
+    for one in seen:
+        _say(args, f"{one.path}\t{', '.join(one.tags)}" if not one.reason else f"{one.path}\t({one.reason})")
+    if args.write:
+        _say(args, f"{sum(one.written for one in seen)} captions written. Take them back with: undo FOLDER")
+    return {"pictures": [one.to_dict() for one in seen]}
+
+
+def _tag(args: argparse.Namespace, studio: Studio) -> Any:
+    options = _tag_options(args)
     project, progress = studio.open(args.project), _progress(args, "tag")
     if args.shard:
         done = studio.tag_share(project, options, args.shard, progress)
@@ -229,8 +242,9 @@ def _edit(args: argparse.Namespace, studio: Studio) -> Any:
 
 
 def _undo(args: argparse.Namespace, studio: Studio) -> Any:
-    project = studio.open(args.project)
-    report = studio.undo(project) if args.command == "undo" else studio.redo(project)
+    forward = args.command == "redo"
+    loose = studio.step_folder(Path(args.project), forward)  # captions that `interrogate --write` wrote outside any project
+    report = loose or (studio.redo if forward else studio.undo)(studio.open(args.project))
     if report["done"]:
         _say(args, f"{'Undone' if args.command == 'undo' else 'Done again'}: {len(report['changed'])} captions.")
     else:
@@ -658,6 +672,22 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message[:1].upper() + message[1:] + ".", self.format_usage().strip())
 
 
+def _add_tagging(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--model", default="wd-swinv2-tagger-v3", help="catalogue name, folder, or demo; several joined by + are averaged")
+    sub.add_argument("--general", type=float, help="threshold; default is the model's own")
+    sub.add_argument("--character", type=float, help="threshold for character names")
+    sub.add_argument("--mcut", action="store_true", help="a threshold for each picture by its largest gap")
+    sub.add_argument("--underscores", action="store_true", help="keep underscores")
+    sub.add_argument("--escape", action="store_true", help="escape brackets")
+    sub.add_argument("--ratings", action="store_true")
+    sub.add_argument("--exclude", metavar="TAGS")
+    sub.add_argument("--add", metavar="TAGS")
+    sub.add_argument("--rename", action="append", default=[], metavar="OLD=NEW")
+    sub.add_argument("--on-existing", choices=("skip", "overwrite", "append", "prepend", "merge"), default="skip")
+    sub.add_argument("--batch", type=int, default=0)
+    sub.add_argument("--provider", action="append", metavar="NAME")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     common = argparse.ArgumentParser(add_help=False)
@@ -715,21 +745,15 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = add("tag", _tag, "write captions with a WD14 tagger")
     sub.add_argument("project")
-    sub.add_argument("--model", default="wd-swinv2-tagger-v3", help="catalogue name, folder, or demo; several joined by + are averaged")
-    sub.add_argument("--general", type=float, help="threshold; default is the model's own")
-    sub.add_argument("--character", type=float, help="threshold for character names")
-    sub.add_argument("--mcut", action="store_true", help="a threshold for each picture by its largest gap")
-    sub.add_argument("--underscores", action="store_true", help="keep underscores")
-    sub.add_argument("--escape", action="store_true", help="escape brackets")
-    sub.add_argument("--ratings", action="store_true")
-    sub.add_argument("--exclude", metavar="TAGS")
-    sub.add_argument("--add", metavar="TAGS")
-    sub.add_argument("--rename", action="append", default=[], metavar="OLD=NEW")
-    sub.add_argument("--on-existing", choices=("skip", "overwrite", "append", "prepend", "merge"), default="skip")
-    sub.add_argument("--batch", type=int, default=0)
-    sub.add_argument("--provider", action="append", metavar="NAME")
+    _add_tagging(sub)
     sub.add_argument("--processes", type=int, default=1, help="share the pictures among so many processes, each with a graphics card of its own")
     sub.add_argument("--shard", default="", metavar="I/N", help="only ask the tagger about the I-th of N shares, e.g. one on each machine")
+
+    sub = add("interrogate", _interrogate, "say what a tagger sees in pictures anywhere; with --write beside them, without a project")
+    sub.add_argument("pictures", nargs="+", metavar="PICTURE", help="files, folders, or patterns such as 'pictures/**/*.png'")
+    sub.add_argument("--recursive", action="store_true", help="folders with what is in the folders inside them")
+    sub.add_argument("--write", action="store_true", help="write captions; --on-existing says what becomes of those that are there")
+    _add_tagging(sub)
 
     sub = add("taggers", _taggers, "the taggers there are, and which of them are on this machine")
     sub.add_argument("--download", metavar="NAME", help="fetch this one")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .evaluation import EvaluateOptions, GridOptions
     from .host.base import Host
     from .tagging import TagOptions, TagReport
+    from .tagging.loose import Seen
     from .training.bases import Base
     from .training.config import TrainingConfig
     from .training.inspect import Inspection
@@ -244,6 +245,12 @@ class Studio:
         self._remember(project, "tag", options.to_dict())
         return report
 
+    def interrogate(self, places: Sequence[str], options: TagOptions, recursive: bool, write: bool, progress: Progress = silent) -> list[Seen]:
+        """What a tagger sees in pictures anywhere: files, folders, patterns; ``write``: beside them, no project is needed."""
+        from .tagging import loose
+
+        return loose.see(loose.find(places, recursive), options, write, progress)
+
     def tagging(self, project: Project, paths_allowed: bool = False) -> dict[str, Any]:
         """How a project was tagged last, how many captions there are, and for which taggers probabilities are stored."""
         from .tagging import TagOptions as Options
@@ -388,6 +395,15 @@ class Studio:
         from .editing import redo, steps
 
         return _plain(steps.through(project, lambda folder: redo(folder, expected)))
+
+    def step_folder(self, folder: Path, forward: bool = False) -> dict[str, Any] | None:
+        """Take back (or do again) the last edit of captions in a folder that is no project; None for one whose captions have no history."""
+        from .editing import redo, undo
+        from .editing.journal import FOLDER
+
+        if (folder / "project.json").exists() or not (folder / FOLDER).is_dir():
+            return None
+        return _plain(redo(folder) if forward else undo(folder))
 
     def go_to(self, project: Project, entry: str) -> dict[str, Any]:
         """Undo or redo until this edit is the last one in force ("": before the first)."""
