@@ -38,8 +38,17 @@
     // -- words ---------------------------------------------------------------
     let words = Object.create(null);
     let templates = null;
-    const fillIn = (text, values) => text.replace(/\{(\w+)\}/g, (all, name) => (values && name in values ? String(values[name]) : all));
-    // t("{n} pictures", {n: 3}): our own words in the person's language.
+    // {one|several} stands behind a number that is filled in and follows it: "{n} {picture|pictures}".
+    function fillIn(text, values) {
+        let number;
+        return text.replace(/\{(\w+)\}|\{([^{}|]*)\|([^{}|]*)\}/g, (all, name, one, several) => {
+            if (name === undefined) return Number(number) === 1 ? one : several;
+            if (!values || !(name in values)) return all;
+            if (typeof values[name] === "number" || /^\d+$/.test(values[name])) number = values[name];
+            return String(values[name]);
+        });
+    }
+    // t("{n} {picture|pictures}", {n: 3}): our own words in the person's language.
     Studio.t = (text, values) => fillIn(words[text] || text, values);
     // ts(message): what the server says. Its messages are English; those with values in them match a template like "There is no project {}.".
     // A message made of several (sentences, lines, "option: mistake") is known when each of them is.

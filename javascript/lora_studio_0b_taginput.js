@@ -74,8 +74,8 @@
                 id: id + "_" + k, role: "option", "aria-selected": "false", class: row.category ? "ls-kind-" + row.category : "",
                 onpointerdown: (e) => { e.preventDefault(); take(row.tag); },
             }, h("span.ls-tag-name", {}, row.tag), other(row) ? h("span.ls-hint", {translate: "no"}, other(row)) : null,
-            row.here ? h("span.ls-tag-here", {title: t("On {n} pictures here", {n: row.here})}, String(row.here)) : null,
-            row.count ? h("span.ls-tag-count", {title: t("Used {n} times on Danbooru", {n: row.count})}, short(row.count)) : null)));
+            row.here ? h("span.ls-tag-here", {title: t("On {n} {picture|pictures} here", {n: row.here})}, String(row.here)) : null,
+            row.count ? h("span.ls-tag-count", {title: t("Used {n} {time|times} on Danbooru", {n: row.count})}, short(row.count)) : null)));
             Studio.root.append(list);
             list.hidden = false;
             window.addEventListener("scroll", follow, {capture: true, passive: true});

@@ -22,7 +22,7 @@
             }
             function card(one) {
                 const picture = one.cover ? h("img", {src: Studio.api.url(p`projects/${one.id}/pictures/${one.cover[0]}/${one.cover[1]}`, {size: 256}), alt: "", loading: "lazy"}) : h("div.ls-project-empty", {}, "+");
-                const open = h("button.ls-project-card", {type: "button", title: one.folder, onclick: () => Studio.attempt(() => enter(one.id))}, picture, h("strong", {translate: "no"}, one.name), h("span.ls-hint", {}, t("{n} pictures", {n: one.pictures}), one.trigger ? " · " + one.trigger : ""));
+                const open = h("button.ls-project-card", {type: "button", title: one.folder, onclick: () => Studio.attempt(() => enter(one.id))}, picture, h("strong", {translate: "no"}, one.name), h("span.ls-hint", {}, t("{n} {picture|pictures}", {n: one.pictures}), one.trigger ? " · " + one.trigger : ""));
                 const forget = one.id.startsWith("@") ? h("button.ls-close.ls-project-forget", {type: "button", title: t("Take off the list"), "aria-label": t("Take off the list"), onclick: () => Studio.attempt(async () => { await Studio.api.delete(p`projects/${one.id}`); await list(); })}, "×") : null;
                 return h("div.ls-project-slot", {}, open, forget);
             }
@@ -83,8 +83,8 @@
             async function imported(job) {
                 if (job.state === "done") {
                     const {added, skipped} = job.result;
-                    Studio.toast(t("{n} pictures were added.", {n: added.length}), "ok");
-                    if (skipped.length) await Studio.dialog({title: t("{n} files were left out", {n: skipped.length}), body: h("ul.ls-left-out", {}, skipped.slice(0, 200).map(([name, reason]) => h("li", {}, h("strong", {translate: "no"}, String(name).split(/[\\/]/).pop()), ": ", ts(reason))))});
+                    Studio.toast(t("{n} {picture was|pictures were} added.", {n: added.length}), "ok");
+                    if (skipped.length) await Studio.dialog({title: t("{n} {file was|files were} left out", {n: skipped.length}), body: h("ul.ls-left-out", {}, skipped.slice(0, 200).map(([name, reason]) => h("li", {}, h("strong", {translate: "no"}, String(name).split(/[\\/]/).pop()), ": ", ts(reason))))});
                 }
                 await load();
             }
@@ -104,7 +104,7 @@
                         one.names.length ? h("button.ls-link", {type: "button", onclick: () => Studio.attempt(async () => { await turn(found.where); sheet.choose(one.names); })}, t("select them")) : null,
                         one.kind === "double" ? Studio.button(t("Take the lesser ones out"), async () => { await turn(found.where); await sheet.takeOut(one.names); }, {kind: "small", title: t("Of each group the largest stays, among equals the sharpest. They can be brought back.")}) : null)),
                     found.total && !found.advice.length && !found.pending ? h("div.ls-ok-text", {}, t("Nothing to complain of.")) : null,
-                    found.pending > 500 && !checks.running() ? h("div.ls-row", {}, Studio.button(t("Look at {n} pictures", {n: found.pending}), async () => checks.follow(await Studio.api.post(p`projects/${id}/check`)), {kind: "small"})) : null);
+                    found.pending > 500 && !checks.running() ? h("div.ls-row", {}, Studio.button(t("Look at {n} {picture|pictures}", {n: found.pending}), async () => checks.follow(await Studio.api.post(p`projects/${id}/check`)), {kind: "small"})) : null);
             }
             Studio.on("changed", Studio.debounce(() => { if (shown && Studio.state.step === "project" && Studio.visible) Studio.attempt(load); }, 500));
             Studio.on("reload", () => { if (Studio.state.step === "project" && Studio.visible) Studio.attempt(load); });

@@ -64,7 +64,7 @@
             for (const name of [...chosen]) if (!names.has(name)) chosen.delete(name);
             current = Math.min(current, keys.length - 1);
             list.show(keys);
-            Studio.fill(broken, unreadable.length ? h("details.ls-card", {open: true}, h("summary", {}, t("{n} files cannot be read", {n: unreadable.length})), h("ul.ls-left-out", {}, unreadable.map(([name, reason]) => h("li", {}, h("strong", {translate: "no"}, name), ": ", ts(reason))))) : null);
+            Studio.fill(broken, unreadable.length ? h("details.ls-card", {open: true}, h("summary", {}, t("{n} {file|files} cannot be read", {n: unreadable.length})), h("ul.ls-left-out", {}, unreadable.map(([name, reason]) => h("li", {}, h("strong", {translate: "no"}, name), ": ", ts(reason))))) : null);
             tell();
         }
         function tabs({raw, dataset}) {
@@ -75,7 +75,7 @@
         function inTrash(batches) {
             const total = batches.reduce((sum, one) => sum + one.names.length, 0);
             Studio.fill(trash, total ? h("details.ls-card.ls-sheet-trash", {}, h("summary", {}, t("In the project's trash: {n}", {n: total})), batches.map((one) =>
-                h("div.ls-row", {}, h("span", {title: one.names.slice(0, 30).join("\n")}, t("{n} pictures", {n: one.names.length}), " · ", new Date(1000 * one.time).toLocaleString(Studio.locale.replace("_", "-"))),
+                h("div.ls-row", {}, h("span", {title: one.names.slice(0, 30).join("\n")}, t("{n} {picture|pictures}", {n: one.names.length}), " · ", new Date(1000 * one.time).toLocaleString(Studio.locale.replace("_", "-"))),
                     Studio.button(t("Bring back"), () => back(project, one.batch), {kind: "small"})))) : null);
         }
 
@@ -108,14 +108,14 @@
         }
         function tell() {
             marked();
-            count.textContent = chosen.size ? t("{n} of {total} selected", {n: chosen.size, total: keys.length}) : t("{n} pictures; click to select, double-click to look", {n: keys.length});
+            count.textContent = chosen.size ? t("{n} of {total} selected", {n: chosen.size, total: keys.length}) : t("{n} {picture|pictures}; click to select, double-click to look", {n: keys.length});
             remove.hidden = none.hidden = !chosen.size;
         }
         async function takeOut(names) {
             const id = project, {batch} = await Studio.api.post(p`projects/${id}/pictures/remove`, {where, names});
             chosen.clear();
             await removed();
-            const note = Studio.toast(t("{n} pictures are in the project's trash.", {n: names.length}), "ok", "", 60);
+            const note = Studio.toast(t("{n} {picture is|pictures are} in the project's trash.", {n: names.length}), "ok", "", 60);
             note.append(Studio.button(t("Bring back"), async () => { await back(id, batch); note.remove(); }, {kind: "small"}));
         }
         async function back(id, batch) {

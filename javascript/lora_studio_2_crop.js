@@ -58,11 +58,11 @@
         function tell(found) {
             apply.disabled = cropping.running() || (!found.wanted && !state.adopt);
             apply.textContent = found.wanted && found.done === found.wanted ? t("Crop all again") : t("Crop all");
-            const parts = state.adopt ? [[t("{n} pictures in the dataset become the originals when you crop.", {n: state.adopt})]] : [
-                [t("{n} of {all} are cropped as shown", {n: found.done, all: found.wanted}), found.done === found.wanted && found.wanted ? "ok" : ""],
+            const parts = state.adopt ? [[t("{n} {picture in the dataset becomes an original|pictures in the dataset become the originals} when you crop.", {n: state.adopt})]] : [
+                [t("{n} of {all} cropped as shown", {n: found.done, all: found.wanted}), found.done === found.wanted && found.wanted ? "ok" : ""],
                 found.more ? [t("Further crops: {n}", {n: found.more})] : null,
-                found.enlarged ? [t("{n} are enlarged", {n: found.enlarged}), "warn"] : null,
-                found.too_small ? [t("{n} are too small and left out", {n: found.too_small}), "warn"] : null,
+                found.enlarged ? [t("{n} enlarged", {n: found.enlarged}), "warn"] : null,
+                found.too_small ? [t("{n} too small and left out", {n: found.too_small}), "warn"] : null,
                 found.excluded ? [t("{n} left out by you", {n: found.excluded})] : null,
                 found.unreadable ? [t("{n} cannot be read", {n: found.unreadable}), "bad"] : null,
             ];
@@ -86,11 +86,11 @@
         }
         // How many of what, with why pictures were left out.
         function report(result) {
-            const parts = [t("{n} pictures cropped.", {n: result.written})];
-            if (result.unchanged) parts.push(t("{n} were there already as shown.", {n: result.unchanged}));
-            if (result.captions) parts.push(t("{n} captions came along.", {n: result.captions}));
-            if (result.left_out) parts.push(t("{n} crops of pictures now left out were moved out of the dataset.", {n: result.left_out}));
-            if (result.kept_aside) parts.push(t("{n} pictures that somebody had changed were kept in dataset/.lora_studio/replaced.", {n: result.kept_aside}));
+            const parts = [t("{n} {picture|pictures} cropped.", {n: result.written})];
+            if (result.unchanged) parts.push(t("{n} {was|were} there already as shown.", {n: result.unchanged}));
+            if (result.captions) parts.push(t("{n} {caption|captions} came along.", {n: result.captions}));
+            if (result.left_out) parts.push(t("{n} {crop of a picture|crops of pictures} now left out {was|were} moved out of the dataset.", {n: result.left_out}));
+            if (result.kept_aside) parts.push(t("{n} {picture|pictures} that somebody had changed {was|were} kept in dataset/.lora_studio/replaced.", {n: result.kept_aside}));
             Studio.fill(told, h("p.ls-crop-report", {role: "status"}, parts.join(" ")),
                 result.listed.length ? h("details", {}, h("summary", {}, t("Left out: {n}", {n: result.skipped})), h("ul", {}, result.listed.map(([name, why]) => h("li", {}, name, ": ", Studio.ts(why))))) : null);
         }

@@ -96,8 +96,8 @@
             function draw() {
                 const found = chosen().filter(Boolean), rows = Math.min(...found.map((m) => state.stored[m.name] || 0), state.pictures);
                 Studio.fill(form.facts, found.map((m) => h("div.ls-hint", {}, ts(m.about))),
-                    found.filter((m) => !m.here).map((m) => h("div.ls-row", {}, Studio.button(m.part ? t("Go on downloading ({n} are here)", {n: Studio.bytes(m.part)}) : t("Download ({n})", {n: Studio.bytes(m.size)}), async () => fetching.follow(await Studio.api.post(p`tagging/models/${m.name}/download`)), {kind: "small"}))),
-                    rows ? h("div.ls-hint", {}, t("{n} of {total} pictures were read by it already: thresholds need no second run.", {n: rows, total: state.pictures})) : null);
+                    found.filter((m) => !m.here).map((m) => h("div.ls-row", {}, Studio.button(m.part ? t("Go on downloading ({n} here)", {n: Studio.bytes(m.part)}) : t("Download ({n})", {n: Studio.bytes(m.size)}), async () => fetching.follow(await Studio.api.post(p`tagging/models/${m.name}/download`)), {kind: "small"}))),
+                    rows ? h("div.ls-hint", {}, t("{n} of {total} pictures read by it already: thresholds need no second run.", {n: rows, total: state.pictures})) : null);
                 form.general.label();
                 form.character.label();
                 soon();
@@ -125,7 +125,7 @@
                 if (found) names = found.samples.map((s) => s.name);
                 preview.show(id, found);
                 const write = found ? found.write : state.pictures, kept = found ? found.kept : 0;
-                summary.textContent = [write ? t("{n} captions will be written.", {n: write}) : t("Every picture has tags already."), kept ? t("{n} stay as they are.", {n: kept}) : "", found && found.instant && write ? t("At once: their probabilities are stored.") : ""].filter(Boolean).join(" ");
+                summary.textContent = [write ? t("{n} {caption|captions} will be written.", {n: write}) : t("Every picture has tags already."), kept ? t("{n} {stays as it is|stay as they are}.", {n: kept}) : "", found && found.instant && write ? t("At once: their probabilities are stored.") : ""].filter(Boolean).join(" ");
                 start.disabled = !write || bar.running() || (Boolean(model()) && !ready());
                 if (!ready()) summary.textContent = t("The training packages are not installed yet: see the top of the page.");
             }
@@ -142,10 +142,10 @@
                 if (job.state === "done") {
                     const r = job.result;
                     Studio.fill(report,
-                        h("div.ls-ok-text", {}, t("{n} captions written, {kept} kept, {rate} pictures a second.", {n: r.tagged, kept: r.kept, rate: r.images_per_second.toFixed(1)})),
+                        h("div.ls-ok-text", {}, t("{n} {caption|captions} written, {kept} kept, {rate} pictures a second.", {n: r.tagged, kept: r.kept, rate: r.images_per_second.toFixed(1)})),
                         h("div.ls-hint", {}, r.explanation ? ts(r.explanation) : t("From stored probabilities; the model was not needed.")),
                         r.warnings.map((w) => h("div.ls-run-warning", {}, ts(w))),
-                        r.skipped.length ? h("details.ls-hint", {}, h("summary", {}, t("{n} pictures were left out", {n: r.skipped.length})), r.skipped.map(([name, reason]) => h("div", {}, h("strong", {translate: "no"}, name), ": ", ts(reason)))) : null,
+                        r.skipped.length ? h("details.ls-hint", {}, h("summary", {}, t("{n} {picture was|pictures were} left out", {n: r.skipped.length})), r.skipped.map(([name, reason]) => h("div", {}, h("strong", {translate: "no"}, name), ": ", ts(reason)))) : null,
                         h("div.ls-row", {}, Studio.button(t("Go on to Edit"), () => Studio.open("edit"), {kind: "small"})));
                 }
                 await load();

@@ -14,7 +14,7 @@
             const shown = found.tags.slice(0, CLOUD), most = shown.length ? shown[0][1] : 1;
             return h("div.ls-cloud", {}, shown.map(([tag, n, group, kind]) => h("button.ls-cloud-tag", {
                 type: "button", class: kind === "trait" ? "ls-is-trait" : "", style: {"font-size": (12 + 12 * Math.sqrt(n / most)).toFixed(1) + "px"},
-                title: t("{n} captions; click to leave this tag out", {n}), translate: "no", onclick: () => exclude(tag), dataset: {tag},
+                title: t("{n} {caption|captions}; click to leave this tag out", {n}), translate: "no", onclick: () => exclude(tag), dataset: {tag},
             }, tag, h("sub", {}, n))));
         }
         function sample(project, one) {
@@ -30,7 +30,7 @@
         function show(project, found) {
             if (!found || !found.stored) { node.replaceChildren(); return; }
             Studio.fill(node,
-                h("div.ls-card", {}, h("div.ls-row", {}, h("h3", {}, t("Tags by frequency")), h("span.ls-hint", {}, t("{n} different tags, {average} a caption on average", {n: found.distinct, average: found.average === null ? "–" : found.average.toFixed(1)}))),
+                h("div.ls-card", {}, h("div.ls-row", {}, h("h3", {}, t("Tags by frequency")), h("span.ls-hint", {}, t("{n} different {tag|tags}, {average} a caption on average", {n: found.distinct, average: found.average === null ? "–" : found.average.toFixed(1)}))),
                     cloud(found), found.tags.length > CLOUD ? h("div.ls-hint", {}, t("The {n} most frequent are shown.", {n: CLOUD})) : null,
                     h("div.ls-hint", {}, t("Marked: what may belong to the character; Remove traits under Edit takes it out."))),
                 h("div.ls-row", {}, h("h3", {}, t("Some pictures")), Studio.button(t("Others"), others, {kind: "small"})),

@@ -12,14 +12,14 @@
             trouble: (error) => filter.trouble(error),
         });
         let large = null;
-        const tags = Studio.editTags(state, {remove: (tag) => quick({remove: [tag]}, (n) => t("{tag} removed from {n} captions.", {tag, n}))});
+        const tags = Studio.editTags(state, {remove: (tag) => quick({remove: [tag]}, (n) => t("{tag} removed from {n} {caption|captions}.", {tag, n}))});
         const filter = Studio.editFilter(state);
         const grid = Studio.editGrid(state, {open: enlarge});
 
         const undo = Studio.button("↶", () => state.undo(), {kind: "small", title: t("Undo (Ctrl + Z)"), "aria-label": t("Undo (Ctrl + Z)")});
         const redo = Studio.button("↷", () => state.redo(), {kind: "small", title: t("Redo (Ctrl + Shift + Z)"), "aria-label": t("Redo (Ctrl + Shift + Z)")});
         const history = Studio.button(t("History"), () => Studio.historyDialog(state), {kind: "small"});
-        const dedupe = Studio.button(t("Remove duplicates"), () => quick({dedupe: true}, (n) => t("Duplicates removed from {n} captions.", {n})), {kind: "small"});
+        const dedupe = Studio.button(t("Remove duplicates"), () => quick({dedupe: true}, (n) => t("Duplicates removed from {n} {caption|captions}.", {n})), {kind: "small"});
         const traits = Studio.button(t("Remove traits…"), () => Studio.traitsDialog(state), {kind: "primary", class: "ls-small"});
         const more = [
             Studio.button(t("Replace…"), () => Studio.replaceDialog(state), {kind: "small"}), Studio.button(t("Add…"), () => Studio.addDialog(state), {kind: "small"}),
@@ -55,7 +55,7 @@
             undo.disabled = !state.present.undo;
             redo.disabled = !state.present.redo;
             const n = state.selected.size;
-            count.textContent = [state.filtered() ? t("{n} of {all} pictures", {n: state.names.length, all: state.total}) : t("{n} pictures", {n: state.total}), n ? t("{n} selected", {n}) : ""].filter(Boolean).join(" · ");
+            count.textContent = [state.filtered() ? t("{n} of {all} {picture|pictures}", {n: state.names.length, all: state.total}) : t("{n} {picture|pictures}", {n: state.total}), n ? t("{n} selected", {n}) : ""].filter(Boolean).join(" · ");
             none.disabled = !n;
             all.disabled = n === state.names.length;
             dedupe.textContent = state.repeated ? t("Remove duplicates ({n})", {n: state.repeated}) : t("Remove duplicates");
@@ -92,12 +92,12 @@
             const name = state.names.find((one) => state.selected.has(one)), card = state.cards.get(name);
             if (!card) { Studio.toast(t("Select a picture first.")); return; }
             state.copied = card.tags;
-            Studio.toast(t("{n} tags of {name} copied. Select pictures and press Ctrl + V to add them.", {n: card.tags.length, name}));
+            Studio.toast(t("{n} {tag|tags} of {name} copied. Select pictures and press Ctrl + V to add them.", {n: card.tags.length, name}));
             try { await navigator.clipboard.writeText(card.tags.join(", ")); } catch (error) { /* not allowed here: our own copy is enough */ }
         }
         async function paste() {
             if (!state.copied || !state.selected.size) { Studio.toast(t("Copy a picture's tags with Ctrl + C first, then select pictures.")); return; }
-            await quick({add: state.copied}, (n) => t("Tags added to {n} captions.", {n}));
+            await quick({add: state.copied}, (n) => t("Tags added to {n} {caption|captions}.", {n}));
         }
         const run = (work) => () => Studio.attempt(work);
         Studio.keys("edit", [

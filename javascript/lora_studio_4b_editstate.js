@@ -133,14 +133,14 @@
             const found = await Studio.api.post(path("edit"), {options, ...scope(which), revision, tab: TAB});
             took(found);
             await load();
-            if (found.refused.length) Studio.toast(t("{n} captions were left alone: {why}", {n: found.refused.length, why: Studio.ts(found.refused[0][1])}), "error");
+            if (found.refused.length) Studio.toast(t("{n} {caption was|captions were} left alone: {why}", {n: found.refused.length, why: Studio.ts(found.refused[0][1])}), "error");
             return found;
         });
         const step = (what, entry) => queue(async () => {
             try {
                 const found = await Studio.api.post(path(what), {entry, tab: TAB});
                 took(found);
-                if (found.refused && found.refused.length) Studio.toast(t("{n} captions were left alone: {why}", {n: found.refused.length, why: Studio.ts(found.refused[0][1])}), "error");
+                if (found.refused && found.refused.length) Studio.toast(t("{n} {caption was|captions were} left alone: {why}", {n: found.refused.length, why: Studio.ts(found.refused[0][1])}), "error");
                 await load();
                 Studio.refresh();
                 return found;
@@ -175,7 +175,7 @@
             if (event.tab === TAB) return;
             epoch++;
             if (event.what === "edit") Studio.toast(event.names && event.names.length === 1
-                ? t("{name} was edited in another window.", {name: event.names[0]}) : t("{n} captions were edited in another window.", {n: event.count}));
+                ? t("{name} was edited in another window.", {name: event.names[0]}) : t("{n} {caption was|captions were} edited in another window.", {n: event.count}));
             loadSoon();
         }
         return Object.assign(state, {

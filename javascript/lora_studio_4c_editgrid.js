@@ -63,7 +63,7 @@
             if (!card) return;
             const address = Studio.api.url(Studio.p`projects/${state.project}/pictures/dataset/${name}`, {size: 256, v: card.v});
             if (image.getAttribute("src") !== address) image.src = address;
-            note.textContent = t("{n} tags · {tokens} tokens", {n: card.tags.length, tokens: card.tokens});
+            note.textContent = t("{n} {tag|tags} · {tokens} {token|tokens}", {n: card.tags.length, tokens: card.tokens});
             note.classList.toggle("ls-warn", card.tokens > 75);
             note.title = card.tokens > 75 ? t("CLIP reads 75 tokens at a time; the trainer reads up to 225.") : "";
             Studio.fill(badges,

@@ -19,7 +19,7 @@
             const on = state.query.include.includes(tag), off = state.query.exclude.includes(tag);
             return h("div.ls-tag-row", {role: "listitem", class: on ? "ls-on" : off ? "ls-off" : "", dataset: {tag}},
                 h("button.ls-tag-word", {type: "button", class: kind ? "ls-is-" + kind : "", title: group ? tag + " · " + Studio.groupName(group) : tag, onclick: () => turn("include", tag)}, tag),
-                h("span.ls-tag-n", {title: here === all ? t("On {n} pictures", {n: all}) : t("On {here} of the pictures shown, on {n} of all", {here, n: all})}, here === all ? String(all) : here + " / " + all),
+                h("span.ls-tag-n", {title: here === all ? t("On {n} {picture|pictures}", {n: all}) : t("On {here} of the pictures shown, on {n} of all", {here, n: all})}, here === all ? String(all) : here + " / " + all),
                 draw_("+", t("Only pictures with {tag}", {tag}), on, () => turn("include", tag)),
                 draw_("−", t("Only pictures without {tag}", {tag}), off, () => turn("exclude", tag)),
                 draw_("×", t("Remove {tag} from these pictures", {tag}), null, () => Studio.attempt(() => remove(tag))));

@@ -19,8 +19,8 @@
     // The pictures a bulk edit is for; by default those selected, else those shown.
     Studio.scopeSelect = function (state, change) {
         const options = [];
-        if (state.selected.size) options.push(["selected", t("the {n} selected pictures", {n: state.selected.size})]);
-        if (state.filtered()) options.push(["shown", t("the {n} pictures shown", {n: state.names.length})]);
+        if (state.selected.size) options.push(["selected", t("the {n} selected {picture|pictures}", {n: state.selected.size})]);
+        if (state.filtered()) options.push(["shown", t("the {n} {picture|pictures} shown", {n: state.names.length})]);
         options.push(["all", t("all {n} pictures", {n: state.total})]);
         const node = Studio.select(options, options[0][0], change, {"aria-label": t("Which pictures")});
         return {node, value: () => node.value};
@@ -42,7 +42,7 @@
                 const now = await state.preview(wanted, scope.value());
                 if (mine !== asked) return;
                 report = now;
-                Studio.fill(told, now.matches ? t("Found {n} times. ", {n: now.matches}) : "", now.changed ? t("{n} of {all} captions change.", {n: now.changed, all: now.pictures}) : t("No caption changes."),
+                Studio.fill(told, now.matches ? t("Found {n} {time|times}. ", {n: now.matches}) : "", now.changed ? t("{n} of {all} {caption changes|captions change}.", {n: now.changed, all: now.pictures}) : t("No caption changes."),
                     now.changed > ROWS ? " " + t("The first {n}:", {n: ROWS}) : "");
                 Studio.fill(rows, Studio.previewRows(now.preview));
                 if (found) found(now);
@@ -64,7 +64,7 @@
             if ((await answer) !== "apply" || !report) return;
             try {
                 const done = await state.bulk(options(), scope.value(), report.revision);
-                Studio.edited(state, said ? said(done) : t("{n} captions changed.", {n: done.changed}));
+                Studio.edited(state, said ? said(done) : t("{n} {caption|captions} changed.", {n: done.changed}));
                 Studio.refresh();
                 return;
             } catch (error) {

@@ -3,7 +3,13 @@
 (function () {
     const Studio = window.LoraStudio, {h, t} = Studio;
 
-    Studio.groupName = (name) => t(name.charAt(0).toUpperCase() + name.slice(1).replace(/_/g, " "));
+    // Names of the groups of editing/vocabulary.py as people read them.
+    const GROUPS = {
+        hair_color: "Hair color", hair_length: "Hair length", hair_style: "Hair style", bangs: "Bangs", eye_color: "Eye color", eye_shape: "Eye shape",
+        brows_lashes: "Brows and lashes", nose_mouth_teeth: "Nose, mouth, teeth", species_parts: "Ears, horns, tail, wings", skin_marks: "Skin and marks",
+        facial_body_hair: "Beard and body hair", body_build: "Body build", age_species: "Age and kind of being", worn: "Worn things",
+    };
+    Studio.groupName = (name) => t(GROUPS[name] || name);
 
     Studio.traitsDialog = async function (state) {
         const {groups} = await Studio.api.get(Studio.p`projects/${state.project}/captions/groups`), project = Studio.state.project;
@@ -38,7 +44,7 @@
                     h("label.ls-trait-title", {title: t(group.about)}, ticks.get(group.name), h("span", {}, Studio.groupName(group.name)), group.optional ? h("span.ls-hint", {}, t("only when ticked")) : null),
                     here.length ? h("div.ls-chips", {}, here.map((row) => h("button.ls-chip.ls-trait-chip", {
                         type: "button", class: goes(row.tag) ? "ls-gone" : "", dataset: {tag: row.tag}, "aria-pressed": String(goes(row.tag)), onclick: () => turn(row, goes(row.tag)),
-                        title: row.is_state ? t("A passing state, on {n} pictures", {n: row.pictures}) : t("On {n} pictures, {share} %", {n: row.pictures, share: Math.round(row.frequency * 100)}),
+                        title: row.is_state ? t("A passing state, on {n} {picture|pictures}", {n: row.pictures}) : t("On {n} {picture|pictures}, {share} %", {n: row.pictures, share: Math.round(row.frequency * 100)}),
                     }, row.tag, h("span.ls-chip-n", {}, String(row.pictures))))) : h("span.ls-hint", {}, ticks.get(group.name).checked ? t("none in the captions") : ""));
             };
             const order = [...groups].sort((a, b) => a.optional - b.optional);
@@ -46,8 +52,8 @@
             if (pressed !== null) { const again = [...tables.querySelectorAll(".ls-trait-chip")].find((chip) => chip.dataset.tag === pressed); if (again) again.focus(); }
             const gone = [...known.values()].filter((row) => goes(row.tag)), stay = [...known.values()].filter((row) => (now.has(row.tag) || keep.has(row.tag)) && !goes(row.tag));
             Studio.fill(summary,
-                h("p", {}, h("b", {}, t("Goes, {n} tags:", {n: gone.length})), " ", gone.map((row) => row.tag).join(", ") || t("nothing")),
-                h("details", {}, h("summary", {}, h("b", {}, t("Stays, {n} tags", {n: stay.length}))), stay.map((row) => row.tag).join(", ")));
+                h("p", {}, h("b", {}, t("Goes, {n} {tag|tags}:", {n: gone.length})), " ", gone.map((row) => row.tag).join(", ") || t("nothing")),
+                h("details", {}, h("summary", {}, h("b", {}, t("Stays, {n} {tag|tags}", {n: stay.length}))), stay.map((row) => row.tag).join(", ")));
         }
         // A click keeps what would go, or takes out what would stay.
         function turn(row, goes) {
@@ -57,7 +63,7 @@
         }
         return Studio.bulkDialog(state, {
             title: t("Remove traits"), ok: t("Remove traits"), options, found,
-            said: (done) => t("{n} captions changed.", {n: done.changed}) + (done.removed_traits.length ? " " + t("The trigger word now stands for: {tags}.", {tags: (done.traits || []).join(", ")}) : ""),
+            said: (done) => t("{n} {caption|captions} changed.", {n: done.changed}) + (done.removed_traits.length ? " " + t("The trigger word now stands for: {tags}.", {tags: (done.traits || []).join(", ")}) : ""),
             body: h("div", {},
                 h("p.ls-hint", {}, t("What the captions name, the LoRA learns as something that comes and goes. What they leave out becomes part of the trigger word: so take out what is always true of the character.")),
                 h("div.ls-edit-fields", {}, Studio.field(t("Trigger word, put first"), trigger), Studio.field(t("Only tags on at least so many of the pictures"), h("div.ls-row.ls-nowrap", {}, share, shareText), {hint: t("What few pictures show is another outfit or a mistake of the tagger.")}),

@@ -39,15 +39,15 @@
             const go = (entry) => async () => { await state.goTo(entry); await draw(); };
             const row = (line) => h("div.ls-history-row", {class: [line.undone && "ls-undone", line.id === now && "ls-now"].filter(Boolean).join(" "), "aria-current": line.id === now ? "true" : null},
                 h("span.ls-history-when", {}, new Date(line.when * 1000).toLocaleString(Studio.locale.replace("_", "-"))),
-                h("span.ls-history-what", {}, Studio.editWords(line), " ", h("span.ls-hint", {}, t("{n} captions", {n: line.files}))),
+                h("span.ls-history-what", {}, Studio.editWords(line), " ", h("span.ls-hint", {}, t("{n} {caption|captions}", {n: line.files}))),
                 line.id === now ? h("span.ls-badge.ls-ok", {}, t("now")) : Studio.button(line.undone ? t("Do again up to here") : t("Back to here"), go(line.id), {kind: "small"}));
             Studio.fill(body,
                 h("p", {}, t("Every change is on the disk at once; there is nothing to save. Each step can be taken back, also after a restart, and the first state of every caption is kept.")),
                 lines.length ? lines.map(row) : h("div.ls-empty", {}, t("Nothing was edited yet.")),
-                found.steps > found.lines.filter((line) => !line.undone).length ? h("div.ls-hint", {}, t("{n} older steps are not listed; undo goes through them too.", {n: found.steps - found.lines.filter((line) => !line.undone).length})) : null,
+                found.steps > found.lines.filter((line) => !line.undone).length ? h("div.ls-hint", {}, t("{n} older {step is|steps are} not listed; undo goes through them too.", {n: found.steps - found.lines.filter((line) => !line.undone).length})) : null,
                 lines.length ? h("div.ls-history-row", {class: now ? "" : "ls-now"}, h("span.ls-history-when"), h("span.ls-history-what", {}, t("Before the first step")), now ? Studio.button(t("Back to here"), go(""), {kind: "small"}) : h("span.ls-badge.ls-ok", {}, t("now"))) : null,
-                found.first ? h("div.ls-row.ls-history-first", {}, Studio.button(t("Restore the first state"), async () => { const done = await state.restore(); Studio.toast(t("{n} captions are as they were at first.", {n: done.changed}), "ok"); await draw(); }, {kind: "small"}),
-                    h("span.ls-hint", {}, t("{n} captions, as they were before Lora Studio first touched them. This is one more step, which can be undone.", {n: found.first}))) : null);
+                found.first ? h("div.ls-row.ls-history-first", {}, Studio.button(t("Restore the first state"), async () => { const done = await state.restore(); Studio.toast(t("{n} {caption is as it was|captions are as they were} at first.", {n: done.changed}), "ok"); await draw(); }, {kind: "small"}),
+                    h("span.ls-hint", {}, t("{n} {caption, as it was|captions, as they were} before Lora Studio first touched them. This is one more step, which can be undone.", {n: found.first}))) : null);
         }
         await draw();
         return Studio.dialog({title: t("History"), body, wide: true});

@@ -12,7 +12,7 @@
         async function draw() {
             number.textContent = least.value + " %";
             const found = await Studio.api.get(at(state, "missing"), {tag: open, least: Number(least.value) / 100});
-            told.textContent = found.tagger ? t("By {tagger}, which has looked at {n} pictures. Only tags that some caption has are listed.", {tagger: found.tagger, n: found.stored})
+            told.textContent = found.tagger ? t("By {tagger}, which has looked at {n} {picture|pictures}. Only tags that some caption has are listed.", {tagger: found.tagger, n: found.stored})
                 : t("No tagger has looked at these pictures yet: tag them first, then its probabilities are kept.");
             Studio.fill(list, found.tagger && !found.tags.length ? h("div.ls-empty", {}, t("Nothing seems to be missing.")) : found.tags.map(([tag, n, have]) => h("div.ls-missing", {},
                 h("div.ls-row", {}, h("button.ls-toggle", {type: "button", "aria-pressed": String(tag === open), onclick: () => { open = open === tag ? "" : tag; Studio.attempt(draw); }}, tag),
@@ -40,7 +40,7 @@
             const found = await Studio.api.get(at(state, "encodings"), {encoding: choice.value || "auto"});
             if (!choice.options.length) Studio.fill(choice, found.choices.map((name) => h("option", {value: name}, name === "auto" ? t("recognised by itself") : name)));
             count = found.found.length;
-            told.textContent = count ? t("{n} captions are not plain UTF-8 on one line. They would become:", {n: count}) : t("All captions are plain UTF-8 on one line.");
+            told.textContent = count ? t("{n} {caption is|captions are} not plain UTF-8 on one line. Made so:", {n: count}) : t("All captions are plain UTF-8 on one line.");
             Studio.fill(rows, found.found.slice(0, 50).map(problem));
         }
         await draw();
@@ -49,7 +49,7 @@
         if (answer !== "go") return;
         const done = await Studio.api.post(at(state, "encodings"), {encoding: choice.value});
         await state.load();
-        Studio.edited(state, t("{n} captions changed.", {n: done.changed}));
+        Studio.edited(state, t("{n} {caption|captions} changed.", {n: done.changed}));
     };
 
     // Captions from and for kohya's metadata JSON.
@@ -72,7 +72,7 @@
         const done = await Studio.api.post(at(state, "metadata"), {metadata, existing: existing.value});
         await state.load();
         const left = done.unknown.length + done.unclear.length;
-        Studio.edited(state, [t("{n} captions changed.", {n: done.changed}), left ? t("{n} entries fit no picture, or several.", {n: left}) : ""].filter(Boolean).join(" "));
+        Studio.edited(state, [t("{n} {caption|captions} changed.", {n: done.changed}), left ? t("{n} {entry fits|entries fit} no picture, or several.", {n: left}) : ""].filter(Boolean).join(" "));
     };
 
     // Pictures with their captions into another project.
@@ -86,8 +86,8 @@
         if (answer !== "go") return;
         const done = await Studio.api.post(at(state, "transfer"), {to: to.value, move: move.checked, ...state.scope(scope.value())});
         await state.load();
-        Studio.toast(t("{n} pictures copied with their captions.", {n: done.pictures.length}), "ok");
-        if (done.skipped.length) Studio.toast(t("{n} were left: {why}", {n: done.skipped.length, why: done.skipped[0].map(Studio.ts).join(": ")}), "error");
+        Studio.toast(t("{n} {picture copied with its caption|pictures copied with their captions}.", {n: done.pictures.length}), "ok");
+        if (done.skipped.length) Studio.toast(t("{n} left: {why}", {n: done.skipped.length, why: done.skipped[0].map(Studio.ts).join(": ")}), "error");
     };
 
     // The rest of what can be done, behind one button.

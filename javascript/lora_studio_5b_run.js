@@ -35,7 +35,7 @@
             watchMemory();
         }
         function tellEnd(found) {
-            if (found.state === "finished") Studio.toast(t("The training is finished: {n} epochs saved.", {n: found.checkpoints.length}), "ok");
+            if (found.state === "finished") Studio.toast(t("The training is finished: {n} {epoch|epochs} saved.", {n: found.checkpoints.length}), "ok");
             else if (found.state === "stopped") Studio.toast(t("The training has stopped. It can be resumed where it was."));
             else Studio.toast(ts(found.message), "error", ts(found.hint));
         }

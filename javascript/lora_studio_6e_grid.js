@@ -30,7 +30,7 @@
         }, {kind: "primary"});
         function count() {
             const v = values(), n = v.prompts.length * v.epochs.length * v.weights.length * v.seeds.length;
-            line.textContent = t("{n} pictures", {n});
+            line.textContent = t("{n} {picture|pictures}", {n});
             draw.disabled = !n;
             hint.textContent = Studio.hasTxt2img() ? t("Drawn by txt2img itself, with its checkpoint for this LoRA. Generating there waits meanwhile, picture by picture.")
                 : /(^|[^\\])[()[\]]/.test(inputs.prompts.value) ? t("Here (word:1.2) and [word] are read as plain text: emphasis works in the WebUI only.") : "";

@@ -15,7 +15,7 @@
                 h("div.ls-setup-text", {},
                     h("strong", {}, t("One thing is missing: the training packages")),
                     h("div.ls-hint", {}, t("About {size} to fetch, once. They go into a folder of their own that only training and tagging use; nothing of the WebUI's is changed.", {size: Studio.bytes(environment.size_hint)})),
-                    h("details.ls-hint", {}, h("summary", {}, t("{n} packages", {n: environment.missing.length})), h("span", {translate: "no"}, environment.missing.join(", ")))),
+                    h("details.ls-hint", {}, h("summary", {}, t("{n} {package|packages}", {n: environment.missing.length})), h("span", {translate: "no"}, environment.missing.join(", ")))),
                 start),
             bar.node, trouble);
 

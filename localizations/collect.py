@@ -26,7 +26,7 @@ PACKAGE = ROOT / "lora_studio"
 # -- Python: what the server says -----------------------------------------------------------------------------------------------------------------
 
 #: These speak to a console, never to the page.
-CONSOLE = ("cli.py", "doctor.py", "parent.py", "__main__.py", "demo/", "bundle/")
+CONSOLE = ("cli/", "doctor.py", "parent.py", "__main__.py", "demo/", "bundle/")
 #: A call of one of these names says its third argument: a Progress.
 TELLING = ("progress", "tell", "told", "say")
 #: What is said under these names (an argument, a key of a dictionary, a variable, an attribute) is shown.
@@ -293,13 +293,6 @@ NOT_SHOWN = frozenset(
 FOUND_NOWHERE: dict[str, str] = {
     **dict.fromkeys((": ", "; "), "what ts() puts between the parts of a message"),
     **dict.fromkeys(("drawing epoch {}", "drawing the base model"), "evaluation/run.py puts them together"),
-    **dict.fromkeys(
-        (
-            "Age species", "Bangs", "Body build", "Brows lashes", "Eye color", "Eye shape", "Facial body hair", "Hair color", "Hair length",
-            "Hair style", "Nose mouth teeth", "Skin marks", "Species parts", "Worn",
-        ),
-        "names of trait groups, editing/traits",
-    ),
 }  # fmt: skip
 
 

@@ -122,7 +122,7 @@ def overview(project: Project) -> dict[str, dict[str, Any]]:
 def _project(now: Standing) -> Step:
     if not now.raw and not now.cropped:
         return Step(False, None, ("Drop pictures here, or give the path of a folder.", {}))
-    note = ("{n} pictures", {"n": now.raw or now.cropped})
+    note = ("{n} {picture|pictures}", {"n": now.raw or now.cropped})
     if not now.cropped:
         return Step(True, note, ("Next: crop them to training size.", {}), "crop")
     return Step(True, note, None)
@@ -142,7 +142,7 @@ def _tag(now: Standing) -> Step:
         return Step(False, None, ("There is nothing to tag yet: crop the pictures first.", {}), "crop")
     if not now.captions:
         return Step(False, None, ("Choose a tagger and press Tag.", {}))
-    note = ("{n} of {total} have tags", {"n": now.captions, "total": now.cropped})
+    note = ("{n} of {total} tagged", {"n": now.captions, "total": now.cropped})
     done = now.captions == now.cropped
     if now.trigger:
         return Step(done, note)
@@ -163,7 +163,7 @@ def _train(now: Standing) -> Step:
     if now.epochs:
         return Step(
             True,
-            ("{n} epochs saved", {"n": now.epochs}),
+            ("{n} {epoch|epochs} saved", {"n": now.epochs}),
             None if now.recommended else ("Next: find out which epoch is the best.", {}),
             "" if now.recommended else "test",
         )

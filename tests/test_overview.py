@@ -12,6 +12,7 @@ from PIL import Image
 from lora_studio import overview as overviews
 from lora_studio.overview import Standing, overview, standing, steps
 from lora_studio.project import Project
+from lora_studio.wording import filled
 
 walk = overviews._walk
 NAMES = ("project", "crop", "tag", "edit", "train", "test")
@@ -36,13 +37,13 @@ def test_step_by_step(now: Standing, done: str, open_steps: tuple[str, ...]) -> 
         assert found[name].next is not None, name
     for step in found.values():
         for text, values in filter(None, (step.note, step.next)):
-            assert text.format(**values)
+            assert filled(text, values)
         assert step.go in ("", *NAMES) and (not step.go or step.next)
 
 
 def test_one_untagged_picture_keeps_the_step_open() -> None:
     found = steps(Standing(raw=3, cropped=3, captions=2))["tag"]
-    assert not found.done and found.note == ("{n} of {total} have tags", {"n": 2, "total": 3})
+    assert not found.done and found.note == ("{n} of {total} tagged", {"n": 2, "total": 3})
 
 
 def test_what_lies_in_the_folders(tmp_path: Path) -> None:

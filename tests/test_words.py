@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from lora_studio.editing.vocabulary import TABLE
+from lora_studio.wording import filled
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -146,6 +149,36 @@ def test_the_page_translates_what_the_server_says(collect: ModuleType, tmp_path:
     assert dict(zip(SERVER_TEXTS, said)) == SERVER_TEXTS
     known = collect.Words(KNOWN)
     assert [known.know(text) for text in list(SERVER_TEXTS)[1:]] == [True, True, True, True, False, False, False]
+
+
+COUNTED = [
+    ("{n} {picture is|pictures are} few", {"n": 1}, "1 picture is few"),
+    ("{n} {picture is|pictures are} few", {"n": 21}, "21 pictures are few"),
+    ("{n} of {all} {caption changes|captions change}.", {"n": 1, "all": 2}, "1 of 2 captions change."),
+    ("{name} copied, {n} {tag|tags}, {share} %", {"name": "1.png", "n": 0, "share": 1}, "1.png copied, 0 tags, 1 %"),
+]
+
+
+def test_one_is_said_as_one(tmp_path: Path) -> None:
+    """filled() and t() of the page agree: a word in two forms follows the number before it."""
+    assert [filled(text, values) for text, values, _ in COUNTED] == [said for *_, said in COUNTED]
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    core = (ROOT / "javascript" / "lora_studio_0_core.js").read_text(encoding="utf-8")
+    script = tmp_path / "count.js"
+    script.write_text(
+        "globalThis.window = globalThis; globalThis.EventTarget = globalThis.EventTarget || class {};\n" + core
+        + f"\nconsole.log(JSON.stringify({json.dumps(COUNTED)}.map(([text, values]) => LoraStudio.t(text, values))));",
+        encoding="utf-8",
+    )
+    answer = subprocess.run([node, str(script)], capture_output=True, check=True, encoding="utf-8", timeout=60).stdout
+    assert json.loads(answer) == [said for *_, said in COUNTED]
+
+
+def test_every_group_of_traits_has_a_name_that_reads_well(collect: ModuleType) -> None:
+    source = (ROOT / "javascript" / "lora_studio_4f_edittraits.js").read_text(encoding="utf-8")
+    assert all(f"{group.name}: \"" in source for group in TABLE)
 
 
 def test_what_is_missing_is_printed_to_be_filled_in(collect: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -223,11 +223,11 @@ def _doubles(pictures: Sequence[Picture], looks: dict[str, Look]) -> list[list[s
 
 
 ADVICE = {
-    "small": "{n} pictures are smaller than {side} pixels: enlarge them before, or leave them out.",
-    "blurred": "{n} pictures look blurred: the LoRA would learn that.",
-    "double": "{n} pictures are nearly the same as another one: they would count double.",
-    "clear": "{n} pictures are see-through: what is behind becomes part of what is learnt.",
-    "long": "{n} pictures are very long or wide: look at their boxes under Crop.",
+    "small": "{n} {picture is|pictures are} smaller than {side} pixels: enlarge before, or leave out.",
+    "blurred": "{n} {picture looks|pictures look} blurred: the LoRA would learn that.",
+    "double": "{n} {picture is|pictures are} nearly the same as another one and would count double.",
+    "clear": "{n} {picture is|pictures are} see-through: what is behind becomes part of what is learnt.",
+    "long": "{n} {picture is|pictures are} very long or wide: look under Crop where the box is.",
 }
 
 
@@ -235,13 +235,13 @@ def _advice(total: int, badges: dict[str, list[str]], unreadable: int, side: int
     """What to tell, the most important first; ``names`` are the pictures meant."""
     found: list[dict[str, Any]] = []
     if 0 < total < FACE[0]:
-        text = "{n} pictures are few: a face takes 10 to 15, a full-body character 25 to 30."
+        text = "{n} {picture is|pictures are} few: a face takes 10 to 15, a full-body character 25 to 30."
         found.append({"kind": "count", "text": text, "values": {"n": total}, "names": []})
     elif FACE[0] <= total < FIGURE[0]:
         text = "{n} pictures: enough for a face; a full-body character takes 25 to 30."
         found.append({"kind": "count", "text": text, "values": {"n": total}, "names": []})
     if unreadable:
-        found.append({"kind": "unreadable", "text": "{n} files cannot be read.", "values": {"n": unreadable}, "names": []})
+        found.append({"kind": "unreadable", "text": "{n} {file|files} cannot be read.", "values": {"n": unreadable}, "names": []})
     for kind, text in ADVICE.items():
         if names := [name for name, kinds in badges.items() if kind in kinds]:
             found.append({"kind": kind, "text": text, "values": {"n": len(names), "side": side}, "names": names})

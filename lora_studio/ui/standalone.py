@@ -40,6 +40,7 @@ def serve(studio: Studio, host: Standalone, options: PageOptions, wait: bool = T
         share=False,
         ssr_mode=False,
         head=head(),
+        theme=theme(),
         footer_links=[],
     )
     add_files(app)
@@ -52,6 +53,13 @@ def serve(studio: Studio, host: Standalone, options: PageOptions, wait: bool = T
     if wait:
         page.block_thread()
     return page, address
+
+
+def theme() -> Any:
+    """gradio's own look with a whole bold face: the semi-bold one that gradio brings has but a few letters."""
+    from gradio import themes
+
+    return themes.Default(font=(themes.LocalFont("Source Sans Pro", weights=(400, 700)), "sans-serif"))
 
 
 def head() -> str:

@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter, ImageOps
 from lora_studio.dataset import listing, quality
 from lora_studio.demo.raw_pictures import raw_picture
 from lora_studio.demo.scene import parse_character, sample_scene
+from lora_studio.wording import filled
 
 HASHES = st.lists(st.integers(0, 2**64 - 1), max_size=12)
 
@@ -108,7 +109,7 @@ def test_the_report(drawn: list[Image.Image], tmp_path: Path, monkeypatch: pytes
         "long": ["long.png"],
     }  # fmt: skip
     for one in found["advice"]:
-        assert one["text"].format(**one["values"])
+        assert filled(one["text"], one["values"])
     # A picture that changed is looked at again.
     drawn[5].resize((600, 600)).save(folder / "soft.png")
     assert quality.report(folder, cache)["pending"] == 1

@@ -320,12 +320,12 @@ def test_captions_in_another_encoding_are_shown_and_repaired_and_pictures_go_to_
     page.get_by_label("More", exact=True).select_option("1")
     page.wait_for_selector(".ls-edit-change:has-text('头发很长')")
     page.locator(".ls-dialog .ls-end .ls-primary").click()
-    page.wait_for_selector(".ls-toast:has-text('1 captions changed.')")
+    page.wait_for_selector(".ls-toast:has-text('1 caption changed.')")
     assert text(project, "c") == "少女, 头发很长"
     card(page, "b 花").locator(".ls-edit-image").click()
     page.get_by_label("More", exact=True).select_option("3")
     page.locator(".ls-dialog .ls-end .ls-primary").click()
-    page.wait_for_selector(".ls-toast:has-text('1 pictures copied with their captions.')")
+    page.wait_for_selector(".ls-toast:has-text('1 picture copied with its caption.')")
     assert text(other, "b 花") == CAPTIONS["b 花"] and text(project, "b 花") == CAPTIONS["b 花"]
 
 

@@ -126,6 +126,7 @@ class Walk:
         page.evaluate("document.querySelectorAll('.ls-options-group').forEach((d, k) => { d.open = k === 0; })")
         page.wait_for_timeout(600)
         page.wait_for_function("() => !document.querySelector('.ls-start').disabled")
+        page.evaluate("document.querySelector('.ls-new-training').scrollIntoView({block: 'start'})")
         self.seen("5-train-options")
         page.locator(".ls-start").click()
         page.wait_for_selector(".ls-run .ls-badge[data-state=finished]", timeout=LONG)
