@@ -16,12 +16,12 @@ from starlette.requests import ClientDisconnect
 
 from ..errors import UserError
 from ..studio import _plain
-from . import taggerv1
 from .context import Context
 from .gate import gate
-from .later import Later
+from .later import Fallback, Later
 
 PREFIX = "/lora-studio/api/v1"
+TAGGER = "/tagger/v1"
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -100,11 +100,17 @@ def install(app: FastAPI, context: Context) -> None:
     """
     app.state.lora_studio = context
     app.mount(PREFIX, Later(lambda: api(context)))
-    taggerv1.install(app, context)
+    app.router.routes.append(Fallback(TAGGER, Later(lambda: _tagger_api(context, app)), name="tagger"))
     if any("gzip" in middleware.cls.__name__.lower() for middleware in app.user_middleware):
         app.user_middleware.insert(0, Middleware(PlainEvents))
         if app.middleware_stack is not None:  # made already: the next request passes a new one
             app.middleware_stack = app.build_middleware_stack()
+
+
+def _tagger_api(context: Context, app: Any) -> Any:
+    from . import taggerv1
+
+    return taggerv1.api(context, app)
 
 
 class PlainEvents:

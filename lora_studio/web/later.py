@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from starlette.routing import Match, Mount
+
 from .gate import in_thread
 
 
@@ -26,3 +28,13 @@ class Later:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         made = self._made if self._made is not None else await in_thread(self.get)
         await made(scope, receive, send)
+
+
+class Fallback(Mount):
+    """Routes of ours under somebody else's path, unless the application has such routes already or gets them later."""
+
+    def matches(self, scope: Any) -> Any:
+        app = scope.get("app")
+        if any(getattr(route, "path", "").startswith(f"{self.path}/") for route in getattr(app, "routes", ())):
+            return Match.NONE, {}
+        return super().matches(scope)

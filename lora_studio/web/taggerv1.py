@@ -20,16 +20,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
-from starlette.routing import Match, Mount
 
 from ..errors import UserError
 from ..tagging.catalogue import CATALOGUE
 from .context import Context
 from .desk import TaggerDesk
 from .gate import in_thread, known_name, logged_in, same_site
-from .later import Later
 
-PREFIX = "/tagger/v1"
 LARGEST = 64 * 2**20  # bytes of a request
 MOST_QUEUED = 1000  # pictures of all queues
 
@@ -56,16 +53,6 @@ OLDER = {
     "wd14-swinv2-v2-git": "wd-v1-4-swinv2-tagger-v2",
     "wd14-moat-v2": "wd-v1-4-moat-tagger-v2",
 }
-
-
-class Fallback(Mount):
-    """Our routes, unless the extension whose API this is has its own in the same application."""
-
-    def matches(self, scope: Any) -> Any:
-        app = scope.get("app")
-        if any(getattr(route, "path", "").startswith(f"{PREFIX}/") for route in getattr(app, "routes", ())):
-            return Match.NONE, {}
-        return super().matches(scope)
 
 
 @dataclass(frozen=True)
@@ -133,12 +120,8 @@ class Queues:
         return found
 
 
-def install(app: Any, context: Context) -> None:
-    """Add the routes to an application."""
-    app.router.routes.append(Fallback(PREFIX, Later(lambda: _api(context, app)), name="tagger"))
-
-
-def _api(context: Context, app: Any) -> Any:
+def api(context: Context, app: Any) -> Any:
+    """All routes, their paths below ``/tagger/v1``; ``app`` is the host's, which knows who has logged in."""
     own = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     own.include_router(_routes(context, app))
     return own
