@@ -55,9 +55,9 @@
                 bring = Studio.bringIn({target: async () => Studio.state.project.id});
                 sheet = Studio.contactSheet({removed: () => load(), turned: (folder) => Studio.attempt(() => turn(folder))});
                 advice = h("div.ls-card.ls-advice", {hidden: true});
-                trigger = h("input", {type: "text", spellcheck: false, maxLength: 80, onchange: () => Studio.attempt(rename)});
+                trigger = h("input", {type: "text", spellcheck: false, maxLength: 80, onchange: () => Studio.attempt(setTrigger)});
                 Studio.fill(page,
-                    h("div.ls-row.ls-project-top", {}, Studio.button(t("All projects"), () => Studio.openProject(null), {kind: "small"}), h("span.ls-hint.ls-project-path", {translate: "no"}, Studio.state.project.folder)),
+                    h("div.ls-row.ls-project-top", {}, Studio.button(t("All projects"), () => Studio.openProject(null), {kind: "small"}), Studio.button(t("Rename…"), rename, {kind: "small"}), h("span.ls-hint.ls-project-path", {translate: "no"}, Studio.state.project.folder)),
                     h("div.ls-columns", {},
                         h("div", {}, h("div.ls-card", {}, h("h3", {}, t("Add pictures")), bring.node, imports.node), advice, checks.node,
                             h("div.ls-card", {}, Studio.field(t("Trigger word"), trigger, {hint: t("A word of its own that no model knows, like hanako. It comes first in every caption once traits are removed under Edit.")}))),
@@ -77,6 +77,18 @@
             }
             async function turn(folder) { if (folder !== where) { where = folder; await load(); } }
             async function rename() {
+                const {id, name} = Studio.state.project, input = h("input.ls-input", {type: "text", value: name, spellcheck: false, maxLength: 80});
+                for (;;) {
+                    const ok = await Studio.dialog({title: t("Rename the project"), buttons: [{text: t("Cancel"), value: false}, {text: t("Rename"), value: true, kind: "primary"}],
+                        body: Studio.field(t("Name"), input, {hint: t("LoRA files that are there keep their names; the next training takes the new one.")})});
+                    if (!ok) return;
+                    try {
+                        await Studio.openProject((await Studio.api.post(p`projects/${id}/rename`, {name: input.value.trim()})).id);
+                        return;
+                    } catch (error) { Studio.fail(error); }
+                }
+            }
+            async function setTrigger() {
                 await Studio.api.put(p`projects/${shown}`, {trigger: trigger.value.trim()});
                 await Studio.refresh();
             }

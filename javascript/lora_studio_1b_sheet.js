@@ -2,6 +2,7 @@
 "use strict";
 (function () {
     const Studio = window.LoraStudio, {h, t, ts, p} = Studio;
+    const FEW = 5; // pictures taken out without a question: they can be brought back
     const PAGE = 1000, NARROWEST = 136, GAP = 10, WORDS = 52; // pixels below a picture
     const BADGES = {small: ["small", "ls-warn"], blurred: ["blurred", "ls-warn"], double: ["twice", "ls-warn"], clear: ["see-through", "ls-warn"], long: ["very long", ""]};
 
@@ -112,6 +113,8 @@
             remove.hidden = none.hidden = !chosen.size;
         }
         async function takeOut(names) {
+            if (names.length > FEW && !(await Studio.confirm({title: t("Take {n} {picture|pictures} out of the project?", {n: names.length}), ok: t("Take them out"), kind: "danger",
+                body: h("div", {}, h("p", {}, t("They move to the project's trash, from where they can be brought back.")), h("ul.ls-left-out", {translate: "no"}, names.map((name) => h("li", {}, name))))}))) return;
             const id = project, {batch} = await Studio.api.post(p`projects/${id}/pictures/remove`, {where, names});
             chosen.clear();
             await removed();

@@ -133,6 +133,7 @@
     Studio.on("job", (job) => { if (job.state !== "running") Studio.refresh(); });
     Studio.on("dataset", Studio.debounce(() => Studio.refresh(), 400));
     Studio.on("changed", Studio.debounce(() => Studio.refresh(), 400));
+    Studio.on("changed", (message) => { if (message.renamed && Studio.state.project && message.project === Studio.state.project.id) Studio.attempt(() => openProject(message.renamed)); });
     Studio.on("run", Studio.debounce(() => Studio.refresh(), 1500));
 
     // gradio builds its page late, and from version 4 on builds a tab when it is opened.

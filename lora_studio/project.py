@@ -99,10 +99,20 @@ class Project:
         trigger, traits, settings = data.get("trigger", ""), data.get("traits", []), data.get("settings", {})
         if not (isinstance(trigger, str) and isinstance(settings, dict) and isinstance(traits, list) and all(isinstance(t, str) for t in traits)):
             raise UserError(f"{path} has fields of the wrong kind.", "Correct it, or put it aside: the pictures and captions do not need it.")
-        # The folder's name wins: people rename and copy folders.
-        return cls(folder=folder, name=folder.resolve().name, trigger=trigger, traits=tuple(traits), settings=settings)
+        return cls(folder=folder, name=_name(folder.resolve().name, data), trigger=trigger, traits=tuple(traits), settings=settings)
 
     def save(self) -> None:
         """Write project.json. Raises UserError when it cannot be written."""
-        data = {"version": VERSION, "name": self.name, "trigger": self.trigger, "traits": list(self.traits), "settings": self.settings}
+        data = {"version": VERSION, "name": self.name, "folder": self.folder.resolve().name, "trigger": self.trigger, "traits": list(self.traits), "settings": self.settings}
         atomic_write_json(self.folder / FILE, data)
+
+
+def _name(folder: str, data: dict[str, Any]) -> str:
+    """The folder's name wins, for people rename and copy folders, unless the project was given another one while its folder was called so."""
+    name = data.get("name")
+    if data.get("folder") != folder or not isinstance(name, str):
+        return folder
+    try:
+        return validate_name(name)
+    except UserError:
+        return folder

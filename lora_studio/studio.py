@@ -76,6 +76,12 @@ class Studio:
             path = self.projects_dir / path
         return Project.open(path)
 
+    def rename(self, project: Project, name: str) -> Project:
+        """Give a project another name; of a folder that lies elsewhere only the name in its project.json. LoRA files keep theirs."""
+        from .renaming import rename
+
+        return rename(project, name, self.lora_dir, project.folder.resolve().parent == self.projects_dir.resolve())
+
     def add_images(self, project: Project, images: Sequence[str | Path], progress: Progress = silent) -> dict[str, Any]:
         """Copy more pictures into a project."""
         from .dataset import import_images

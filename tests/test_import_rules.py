@@ -34,6 +34,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "environment": {"errors", "files", "progress", "overlay", "overlay_install"},
     # What it packs is a project's run; the package itself is imported for its version.
     "overview": {"project", "dataset", "evaluation"},
+    # It knows when a training runs.
+    "renaming": {"errors", "files", "project", "training"},
     "bundle": BASE | {"dataset", "training", "__init__"},
     "jobs": {"errors", "progress"},
     "fetching": {"errors", "files", "progress"},

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from ..errors import UserError
 from ..files import TEMPORARY_PREFIX
+from ..jobs import RUNNING
 from ..project import Project
 from .app import JSON, router
 from .body import build, read_body
@@ -125,6 +126,22 @@ def routes(context: Context) -> APIRouter:
             changed.save()
             context.hub.publish("changed", project, {})
             return describe(context, changed)
+
+        return JSON(await in_thread(work))
+
+    @own.post(ONE + "/rename")
+    async def rename(request: Request, project: str) -> Response:
+        """Give a project another name, also its folder where it is one of ours. Body: {name}. It has another id then."""
+        wanted = build(NewProject, await read_body(request))
+
+        def work() -> dict[str, Any]:
+            opened = context.project(project)
+            if any(job.state == RUNNING for job in context.jobs.list(project)):
+                raise UserError("Something runs for this project.", "Wait for its end, or stop it first.")
+            renamed = studio.rename(opened, wanted.name)
+            found = describe(context, renamed)
+            context.hub.publish("changed", project, {"renamed": found["id"]})
+            return found
 
         return JSON(await in_thread(work))
 

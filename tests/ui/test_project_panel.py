@@ -157,3 +157,40 @@ def test_the_lesser_copies_with_one_click(studio_page: Callable[..., str], page:
     page.wait_for_selector(".ls-sheet-trash")
     page.wait_for_function("() => !document.querySelector('.ls-advice-row[data-kind=double]')")
     assert {p.name for p in project.raw_dir.iterdir()} == {"花 0.png", "花 0.txt", "花 1.png", "花 2.png", "花 3.png", "broken.png"}
+
+
+def test_many_are_taken_out_only_after_a_question(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "data" / "projects", "hana")
+    for k in range(8):
+        Image.new("RGB", (96, 96), (k, 90, 160)).save(project.raw_dir / f"{k}.png")
+    open_tab(page, "page", studio_page("page", tmp_path / "data"))
+    page.locator(".ls-project-card").click()
+    page.get_by_role("button", name="Take the lesser ones out").click(timeout=120_000)
+    page.wait_for_selector(".ls-dialog")
+    assert page.locator(".ls-dialog li").count() == 7
+    page.get_by_role("button", name="Cancel").click()
+    assert len(list(project.raw_dir.iterdir())) == 8
+    page.get_by_role("button", name="Take the lesser ones out").click()
+    page.get_by_role("button", name="Take them out").click()
+    page.wait_for_selector(".ls-sheet-trash")
+    assert len(list(project.raw_dir.iterdir())) == 1
+
+
+def test_another_name_for_the_project(studio_page: Callable[..., str], page: Any, console: Any, tmp_path: Path) -> None:
+    console.allow("status of 422")  # a name that is none, a project that is gone
+    project = Project.create(tmp_path / "data" / "projects", "hana")
+    Image.new("RGB", (64, 64)).save(project.raw_dir / "a.png")
+    open_tab(page, "page", studio_page("page", tmp_path / "data"))
+    page.locator(".ls-project-card").click()
+    page.wait_for_selector(".ls-sheet-cell")
+    page.get_by_role("button", name="Rename…").click()
+    name_it(page, "a/b")
+    page.wait_for_selector(".ls-toast.ls-error")
+    name_it(page, "雪 yuki")
+    page.wait_for_function("() => document.querySelector('.ls-project-name')?.textContent === '雪 yuki'")
+    page.wait_for_function("() => document.querySelector('.ls-project-path').textContent.endsWith('雪 yuki')")
+    page.wait_for_selector(".ls-sheet-cell img")
+    assert (tmp_path / "data" / "projects" / "雪 yuki" / "raw" / "a.png").exists() and not project.folder.exists()
+    page.reload()  # the browser remembers the new one
+    page.wait_for_selector(".ls-sheet-cell")
+    assert page.locator(".ls-project-name").inner_text() == "雪 yuki"

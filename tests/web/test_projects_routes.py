@@ -49,7 +49,7 @@ def test_make_list_and_look(client: Any, context: Any) -> None:
     [card] = client.get(API + "projects").json()["projects"]
     assert card["id"] == card["name"] == "花 hana" and card["pictures"] == 2 and card["cover"] == ["raw", "a.png"]
     one = client.get(API + "projects/" + quote("花 hana")).json()
-    assert one["overview"]["project"]["done"] and one["overview"]["project"]["note"] == ["{n} pictures", {"n": 2}]
+    assert one["overview"]["project"]["done"] and one["overview"]["project"]["note"] == ["{n} {picture|pictures}", {"n": 2}]
     again = client.post(API + "projects", json={"name": "花 hana"})
     assert again.status_code == 422 and "exists" in again.json()["error"]
 
@@ -245,3 +245,34 @@ def test_what_cannot_be_taken_out(client: Any, project: Project, where: str, cho
 @pytest.mark.parametrize("batch", ["", "..", "../raw", "/tmp", "gone", "\0"])
 def test_batches_that_are_none(client: Any, project: Project, batch: str) -> None:
     assert client.post(API + "projects/hana/pictures/restore", json={"batch": batch}).status_code == 422
+
+
+def test_another_name(client: Any, context: Any, project: Project) -> None:
+    png(project.raw_dir / "a.png")
+    renamed = client.post(API + "projects/hana/rename", json={"name": "雪 yuki"})
+    assert renamed.status_code == 200 and renamed.json()["id"] == renamed.json()["name"] == "雪 yuki"
+    assert client.get(API + "projects/hana").status_code == 422 and names(context.studio.projects_dir) == {"雪 yuki"}
+    assert client.get(API + "projects/" + quote("雪 yuki") + "/pictures?where=raw").json()["total"] == 1
+    for wrong in ("../x", "", "a/b"):
+        assert client.post(API + "projects/" + quote("雪 yuki") + "/rename", json={"name": wrong}).status_code == 422
+    assert names(context.studio.projects_dir) == {"雪 yuki"}
+
+
+def test_no_other_name_while_something_runs(client: Any, context: Any, project: Project) -> None:
+    import threading
+
+    hold = threading.Event()
+    job = context.jobs.start("check", "hana", lambda progress: hold.wait(30))
+    answer = client.post(API + "projects/hana/rename", json={"name": "yuki"})
+    hold.set()
+    context.jobs.wait(job.id, 30)
+    assert answer.status_code == 422 and "runs" in answer.json()["error"] and project.folder.is_dir()
+
+
+def test_a_folder_elsewhere_gets_a_name_and_keeps_its_folder(client: Any, tmp_path: Path) -> None:
+    other = tmp_path / "Loras" / "yuki"
+    png(other / "dataset" / "a.png")
+    identity = client.post(API + "projects/open", json={"path": str(other)}).json()["id"]
+    renamed = client.post(API + f"projects/{identity}/rename", json={"name": "mine"}).json()
+    assert (renamed["id"], renamed["name"], renamed["folder"]) == (identity, "mine", str(other)) and names(other.parent) == {"yuki"}
+    assert [card["name"] for card in client.get(API + "projects").json()["projects"]] == ["mine"]
