@@ -48,14 +48,16 @@ NAMES = {
 def explain(used: str, available: Sequence[str], asked: Sequence[str] | None, problems: Sequence[str]) -> str:
     """Why a model ran where it ran, in one sentence for people. problems: the warnings of `open_session` and of running."""
     if used != CPU:
-        return f"On the graphics card: {NAMES.get(used, used)}."
-    if asked is not None and all(name.lower().removesuffix("executionprovider") == "cpu" for name in asked):
-        return "On the processor, as chosen."
-    if problems:
-        return "On the processor, because the graphics card could not be used."
-    if not set(available) & set(NAMES):
-        return "On the processor: the ONNX Runtime installed here knows no graphics card (onnxruntime-gpu or onnxruntime-directml do)."
-    return "On the processor: no graphics card that ONNX Runtime can use was found."
+        why = f"On the graphics card: {NAMES.get(used, used)}."
+    elif asked is not None and all(name.lower().removesuffix("executionprovider") == "cpu" for name in asked):
+        why = "On the processor, as chosen."
+    elif problems:
+        why = "On the processor, because the graphics card could not be used."
+    elif not set(available) & set(NAMES):
+        why = "On the processor: the ONNX Runtime installed here knows no graphics card (onnxruntime-gpu or onnxruntime-directml do)."
+    else:
+        why = "On the processor: no graphics card that ONNX Runtime can use was found."
+    return why
 
 
 def _session_options(ort: Any) -> Any:
