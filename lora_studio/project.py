@@ -103,7 +103,8 @@ class Project:
 
     def save(self) -> None:
         """Write project.json. Raises UserError when it cannot be written."""
-        data = {"version": VERSION, "name": self.name, "folder": self.folder.resolve().name, "trigger": self.trigger, "traits": list(self.traits), "settings": self.settings}
+        known = {"version": VERSION, "name": self.name, "folder": self.folder.resolve().name}
+        data = {**known, "trigger": self.trigger, "traits": list(self.traits), "settings": self.settings}
         atomic_write_json(self.folder / FILE, data)
 
 
