@@ -11,7 +11,10 @@ from .. import cores
 from ..errors import UserError
 
 CPU = "CPUExecutionProvider"
-PREFERENCE = ("CUDAExecutionProvider", "ROCMExecutionProvider", "MIGraphXExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider", CPU)
+OPENVINO = "OpenVINOExecutionProvider"
+PREFERENCE = (
+    "CUDAExecutionProvider", "ROCMExecutionProvider", "MIGraphXExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider", OPENVINO, CPU,
+)  # fmt: skip
 
 
 def runtime() -> Any:
@@ -41,13 +44,14 @@ def choose_providers(available: Sequence[str], asked: Sequence[str] | None = Non
 NAMES = {
     "CUDAExecutionProvider": "NVIDIA (CUDA)", "TensorrtExecutionProvider": "NVIDIA (TensorRT)", "ROCMExecutionProvider": "AMD (ROCm)",
     "MIGraphXExecutionProvider": "AMD (MIGraphX)", "DmlExecutionProvider": "DirectML", "CoreMLExecutionProvider": "Apple (Core ML)",
-    "OpenVINOExecutionProvider": "Intel (OpenVINO)",
 }  # fmt: skip
 
 
 def explain(used: str, available: Sequence[str], asked: Sequence[str] | None, problems: Sequence[str]) -> str:
     """Why a model ran where it ran, in one sentence for people. problems: the warnings of `open_session` and of running."""
-    if used != CPU:
+    if used == OPENVINO:
+        why = "By Intel's OpenVINO, which runs on the processor unless it is set up otherwise."
+    elif used != CPU:
         why = f"On the graphics card: {NAMES.get(used, used)}."
     elif asked is not None and all(name.lower().removesuffix("executionprovider") == "cpu" for name in asked):
         why = "On the processor, as chosen."

@@ -235,6 +235,8 @@ def test_providers_in_order_of_preference() -> None:
     assert [name[:4] for name in chosen] == ["CUDA", "DmlE", "Core", "CPUE"] and not warnings
     chosen, warnings = onnx.choose_providers(["CPUExecutionProvider"], ("cuda",))
     assert chosen == [onnx.CPU] and len(warnings) == 1
+    assert onnx.choose_providers(["OpenVINOExecutionProvider", "CPUExecutionProvider"])[0] == [onnx.OPENVINO, onnx.CPU]
+    assert "OpenVINO" in onnx.explain(onnx.OPENVINO, [onnx.OPENVINO, onnx.CPU], None, [])
     assert onnx.choose_providers(available, ("directml",))[0] == ["DmlExecutionProvider", onnx.CPU]
 
 
