@@ -86,7 +86,10 @@
     // What a message holds may be one of our messages too. A single word is a name or a value, and stays.
     const inside = (piece) => (piece.trim().includes(" ") ? Studio.ts(piece) : piece);
     // Parts and, at odd places, what stands between them: no space after a Chinese full stop.
-    const joined = (parts) => parts.map((part, k) => (k % 2 === 0 ? part : part === " " && /[。！？]$/.test(parts[k - 1]) ? "" : words[part] || part)).join("");
+    const joined = (parts) => parts.map((part, k) => (k % 2 === 0 ? part : part === " " ? Studio.gap(parts[k - 1]) : words[part] || part)).join("");
+    // What stands between two sentences: a Chinese one brings the room behind it along.
+    Studio.gap = (before) => (!before || /[。！？]$/.test(before) ? "" : " ");
+    Studio.sentences = (...all) => all.flat().filter(Boolean).reduce((before, one) => before + Studio.gap(before) + one, "");
     Studio.locale = "en";
     Studio.setWords = function (locale, known) { Studio.locale = locale; words = Object.assign(Object.create(null), known); templates = null; };
 

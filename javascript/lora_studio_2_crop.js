@@ -91,7 +91,7 @@
             if (result.captions) parts.push(t("{n} {caption|captions} came along.", {n: result.captions}));
             if (result.left_out) parts.push(t("{n} {crop of a picture|crops of pictures} now left out {was|were} moved out of the dataset.", {n: result.left_out}));
             if (result.kept_aside) parts.push(t("{n} {picture|pictures} that somebody had changed {was|were} kept in dataset/.lora_studio/replaced.", {n: result.kept_aside}));
-            Studio.fill(told, h("p.ls-crop-report", {role: "status"}, parts.join(" ")),
+            Studio.fill(told, h("p.ls-crop-report", {role: "status"}, Studio.sentences(parts)),
                 result.listed.length ? h("details", {}, h("summary", {}, t("Left out: {n}", {n: result.skipped})), h("ul", {}, result.listed.map(([name, why]) => h("li", {}, name, ": ", Studio.ts(why))))) : null);
         }
         function open(name) {

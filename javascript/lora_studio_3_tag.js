@@ -125,7 +125,7 @@
                 if (found) names = found.samples.map((s) => s.name);
                 preview.show(id, found);
                 const write = found ? found.write : state.pictures, kept = found ? found.kept : 0;
-                summary.textContent = [write ? t("{n} {caption|captions} will be written.", {n: write}) : t("Every picture has tags already."), kept ? t("{n} {stays as it is|stay as they are}.", {n: kept}) : "", found && found.instant && write ? t("At once: their probabilities are stored.") : ""].filter(Boolean).join(" ");
+                summary.textContent = Studio.sentences(write ? t("{n} {caption|captions} will be written.", {n: write}) : t("Every picture has tags already."), kept ? t("{n} {stays as it is|stay as they are}.", {n: kept}) : "", found && found.instant && write ? t("At once: their probabilities are stored.") : "");
                 start.disabled = !write || bar.running() || (Boolean(model()) && !ready());
                 if (!ready()) summary.textContent = t("The training packages are not installed yet: see the top of the page.");
             }

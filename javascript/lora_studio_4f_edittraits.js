@@ -63,7 +63,7 @@
         }
         return Studio.bulkDialog(state, {
             title: t("Remove traits"), ok: t("Remove traits"), options, found,
-            said: (done) => t("{n} {caption|captions} changed.", {n: done.changed}) + (done.removed_traits.length ? " " + t("The trigger word now stands for: {tags}.", {tags: (done.traits || []).join(", ")}) : ""),
+            said: (done) => Studio.sentences(t("{n} {caption|captions} changed.", {n: done.changed}), done.removed_traits.length ? t("The trigger word now stands for: {tags}.", {tags: (done.traits || []).join(", ")}) : ""),
             body: h("div", {},
                 h("p.ls-hint", {}, t("What the captions name, the LoRA learns as something that comes and goes. What they leave out becomes part of the trigger word: so take out what is always true of the character.")),
                 h("div.ls-edit-fields", {}, Studio.field(t("Trigger word, put first"), trigger), Studio.field(t("Only tags on at least so many of the pictures"), h("div.ls-row.ls-nowrap", {}, share, shareText), {hint: t("What few pictures show is another outfit or a mistake of the tagger.")}),

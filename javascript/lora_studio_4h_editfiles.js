@@ -72,7 +72,7 @@
         const done = await Studio.api.post(at(state, "metadata"), {metadata, existing: existing.value});
         await state.load();
         const left = done.unknown.length + done.unclear.length;
-        Studio.edited(state, [t("{n} {caption|captions} changed.", {n: done.changed}), left ? t("{n} {entry fits|entries fit} no picture, or several.", {n: left}) : ""].filter(Boolean).join(" "));
+        Studio.edited(state, Studio.sentences(t("{n} {caption|captions} changed.", {n: done.changed}), left ? t("{n} {entry fits|entries fit} no picture, or several.", {n: left}) : ""));
     };
 
     // Pictures with their captions into another project.

@@ -40,7 +40,7 @@
             const top = label.querySelector("label");
             top.append(one.unit ? h("span.ls-option-unit", {}, t(one.unit)) : "", h("code.ls-option-name", {translate: "no"}, one.name), back);
             const node_ = h("div.ls-option", {dataset: {option: one.name}}, label, trouble,
-                h("div.ls-hint", {}, word(one.help), one.when && word(one.when) ? [" ", h("span.ls-option-when", {}, word(one.when))] : null));
+                h("div.ls-hint", {}, word(one.help), one.when && word(one.when) ? [Studio.gap(word(one.help)), h("span.ls-option-when", {}, word(one.when))] : null));
             const found = {one, node: node_, control, trouble, back, words: small([one.name, one.label.en, one.label.zh, one.help.en, one.help.zh, one.when.en, one.when.zh].join(" "))};
             fields[one.name] = found;
             return found;
@@ -88,7 +88,7 @@
                 const wrong = problems[name] || [];
                 f.node.classList.toggle("ls-wrong", wrong.length > 0);
                 f.trouble.hidden = !wrong.length;
-                f.trouble.textContent = wrong.map((text) => ts(text)).join(" ");
+                f.trouble.textContent = Studio.sentences(wrong.map((text) => ts(text)));
             }
             for (const b of boxes) {
                 const n = b.fields.filter((f) => f.one.name in settings).length, wrong = b.fields.filter((f) => (problems[f.one.name] || []).length).length;

@@ -91,7 +91,7 @@
                 const found = usable.find((c) => wanted && (c.title === wanted || c.path === wanted)) || usable.find((c) => c.title !== "demo") || usable[0];
                 return found ? found.path : "";
             },
-            problems(list) { trouble.hidden = !list.length; trouble.textContent = list.map((text) => ts(text)).join(" "); },
+            problems(list) { trouble.hidden = !list.length; trouble.textContent = Studio.sentences(list.map((text) => ts(text))); },
         };
     };
 })();

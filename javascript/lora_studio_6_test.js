@@ -148,7 +148,7 @@
             const v = values(), models = (v.epochs.length || run.epochs.length) + 1;
             const n = models * (v.trigger_pictures + v.flexibility_pictures + v.leakage_pictures) + (models - 1) * v.weights.filter((w) => w !== 1).length;
             const time = run.seconds_per_picture ? Studio.duration(n * run.seconds_per_picture * v.steps / 20) : "";
-            line.textContent = t("{n} {picture|pictures} to draw.", {n}) + " " + (time ? t("That takes about {time} on this machine.", {time}) : t("How long it takes shows after the first pictures; it can be stopped."));
+            line.textContent = Studio.sentences(t("{n} {picture|pictures} to draw.", {n}), time ? t("That takes about {time} on this machine.", {time}) : t("How long it takes shows after the first pictures; it can be stopped."));
         }
         const form = h("div.ls-card.ls-test-form", {},
             h("h3", {}, t("Which epoch is the best?")),

@@ -85,7 +85,7 @@
             for (const tab of tabs) tab.setAttribute("aria-pressed", String(tab.dataset.kind === kind));
             const prompts = report.prompts.map((prompt, k) => ({...prompt, k})).filter((prompt) => prompt.kind === kind);
             const names = {trigger: (one) => t("seed {n}", {n: one.seed}), flexibility: others, leakage: (one) => one.text};
-            about.textContent = t(KINDS[kind][1]) + (kind === "trigger" && prompts.length ? " " + t("Prompt: {text}", {text: prompts[0].text}) : "");
+            about.textContent = Studio.sentences(t(KINDS[kind][1]), kind === "trigger" && prompts.length ? t("Prompt: {text}", {text: prompts[0].text}) : "");
             Studio.fill(body, Studio.pictureTable({
                 columns: columns(kind),
                 rows: prompts.map((one) => ({label: names[kind](one)})),

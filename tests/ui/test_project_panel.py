@@ -162,7 +162,7 @@ def test_the_lesser_copies_with_one_click(studio_page: Callable[..., str], page:
 def test_many_are_taken_out_only_after_a_question(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
     project = Project.create(tmp_path / "data" / "projects", "hana")
     for k in range(8):
-        Image.new("RGB", (96, 96), (k, 90, 160)).save(project.raw_dir / f"{k}.png")
+        Image.new("RGB", (96, 96), (40, 90, 160)).save(project.raw_dir / f"{k}.png")
     open_tab(page, "page", studio_page("page", tmp_path / "data"))
     page.locator(".ls-project-card").click()
     page.get_by_role("button", name="Take the lesser ones out").click(timeout=120_000)
@@ -182,7 +182,8 @@ def test_another_name_for_the_project(studio_page: Callable[..., str], page: Any
     Image.new("RGB", (64, 64)).save(project.raw_dir / "a.png")
     open_tab(page, "page", studio_page("page", tmp_path / "data"))
     page.locator(".ls-project-card").click()
-    page.wait_for_selector(".ls-sheet-cell")
+    page.wait_for_selector(".ls-advice-row", timeout=120_000)
+    page.wait_for_function("() => !document.querySelector('.ls-job[data-job=check]:not([hidden])')")  # not while something runs
     page.get_by_role("button", name="Rename…").click()
     name_it(page, "a/b")
     page.wait_for_selector(".ls-toast.ls-error")

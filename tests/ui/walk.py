@@ -53,6 +53,7 @@ class Walk:
         page.locator(".ls-dialog button.ls-primary").click()
         page.wait_for_function("(n) => document.querySelectorAll('.ls-sheet-cell').length === n", arg=pictures, timeout=LONG)
         page.wait_for_selector(".ls-advice-row, .ls-ok-text")
+        page.wait_for_function("() => !document.querySelector('.ls-job[data-job=check]:not([hidden])')")
         self.done("project")
         self.seen("1-project")
 
