@@ -61,6 +61,9 @@ def test_every_route_is_behind_the_login(studio_page: Callable[..., str], tmp_pa
     assert stranger.log_in("hana", "wrong") in (400, 401)
     assert stranger.call(routes[0])[0] == 401
 
+    programs = [("GET", "/tagger/v1/interrogators"), ("POST", "/tagger/v1/interrogate"), ("POST", "/tagger/v1/unload-interrogators")]
+    assert [stranger.ask(method, path, b"{}" if method == "POST" else None)[0] for method, path in programs] == [401, 401, 401]
+
     forger = Visitor(url)
     for name in ("access-token", "access-token-unsecure", "access-token-x", "access-token-unsecure-x"):
         for value in ("", "None", "hana", "x" * 22):
@@ -78,7 +81,11 @@ def test_every_route_is_behind_the_login(studio_page: Callable[..., str], tmp_pa
     assert status == 200 and json.loads(answer)["host"] == ("standalone" if kind == "page" else json.loads(answer)["host"])
     assert person.ask("GET", "/lora-studio/api/v1/events")[1].startswith(b"event: hello")
 
+    status, answer = person.ask("GET", "/tagger/v1/interrogators")
+    assert status == 200 and "demo" in json.loads(answer)["models"]
+
     # Of another site, with the cookie: refused, whatever the method.
+    assert [person.ask(method, path, Sec_Fetch_Site="cross-site")[0] for method, path in programs] == [403, 403, 403]
     for route in routes:
         assert person.call(route, Sec_Fetch_Site="cross-site")[0] == 403, route
         assert person.call(route, Origin="https://evil.example")[0] == 403, route
