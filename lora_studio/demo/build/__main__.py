@@ -19,6 +19,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="training steps; 0 = the step's own default")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end a training step by then at the latest")
     parser.add_argument("--further", action="store_true", help="unet: go on from the weights that are there")
+    parser.add_argument("--prediction", choices=("epsilon", "v_prediction"), default="epsilon", help="unet: what it learns to predict")
+    parser.add_argument("--out", type=Path, help="export: a folder other than demo/assets")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     for step in STEPS if args.step == "all" else (args.step,):
@@ -51,11 +53,11 @@ def run(step: str, args: argparse.Namespace) -> None:
     elif step == "unet":
         from . import unet
 
-        unet.train(work, processes, args.steps or 4000, args.minutes, args.further)
+        unet.train(work, processes, args.steps or 4000, args.minutes, args.further, args.prediction)
     elif step == "export":
         from . import ldm
 
-        ldm.export(work)
+        ldm.export(work, *([args.out] if args.out else []))
     elif step == "card":
         from . import card
 

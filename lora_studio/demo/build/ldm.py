@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from lora_studio.trainer import ldm_keys
 
 from .. import ASSETS
+from .unet import prediction_of
 
 YAML = """\
 # The WebUI reads this beside the checkpoint: the demo world's Stable Diffusion 1.x, 64 channels wide.
@@ -87,6 +88,11 @@ def to_ldm(unet: dict[str, torch.Tensor], vae: dict[str, torch.Tensor], text: di
     return {k: v.to(torch.float16).contiguous() for k, v in out.items()}
 
 
+def yaml_for(prediction: str) -> str:
+    """The text beside a checkpoint that predicts ``epsilon`` or ``v_prediction``."""
+    return YAML.replace("  params:\n", "  params:\n    parameterization: v\n", 1) if prediction == "v_prediction" else YAML
+
+
 def export(work: Path, assets: Path = ASSETS) -> None:
     """Write checkpoint, yaml, text-encoder config and tagger into ``assets``."""
     assets.mkdir(parents=True, exist_ok=True)
@@ -97,7 +103,7 @@ def export(work: Path, assets: Path = ASSETS) -> None:
     state = to_ldm(weights("unet"), weights("vae"), weights("text_encoder", "model"))
     metadata = {"format": "pt", "modelspec.title": "Lora Studio demo world", "modelspec.architecture": "stable-diffusion-v1"}
     save_file(state, assets / "tiny_world.safetensors", metadata=metadata)
-    (assets / "tiny_world.yaml").write_text(YAML, encoding="utf-8", newline="\n")
+    (assets / "tiny_world.yaml").write_text(yaml_for(prediction_of(work)), encoding="utf-8", newline="\n")
     folder = assets / "tiny_world_text_encoder"
     folder.mkdir(exist_ok=True)
     config = json.loads((work / "text_encoder" / "config.json").read_text(encoding="utf-8"))

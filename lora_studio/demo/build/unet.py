@@ -18,6 +18,7 @@ from .text import WIDTH, encoder_for_training, load_plain, plain_encoder
 
 BATCH = 12
 HELD_OUT = 200
+PREDICTION = "prediction.txt"
 MIN_SNR = 5.0
 
 
@@ -45,20 +46,21 @@ def make_unet() -> UNet2DConditionModel:
     return unet.to(memory_format=torch.channels_last)
 
 
-def _train(rank: int, work: Path, steps: int, minutes: float, further: bool) -> None:
+def _train(rank: int, work: Path, steps: int, minutes: float, further: bool, prediction: str) -> None:
     unet = make_unet()
     encoder, embedding, captions = encoder_for_training()
     encoder.load_state_dict(torch.load(work / "text_pretrained.pt", weights_only=True))
-    before = 0
+    before, same = 0, True
     if further:
         unet.load_state_dict(UNet2DConditionModel.from_pretrained(work / "unet").state_dict())
         stored = CLIPTextModel.from_pretrained(work / "text_encoder")
         load_plain(encoder, embedding, stored)
         before = int((work / "unet_steps.txt").read_text(encoding="utf-8"))
-    peak, hold = (1e-3, 0.1) if further else (1.5e-3, 0.5)
+        same = prediction_of(work) == prediction
+    peak, hold = (1e-3, 0.1) if further and same else (1.5e-3, 0.5)
     latents = torch.from_numpy(np.load(work / "latents.npy"))
     scenes, alphas = load_scenes(work), noise.alphas_cumprod()
-    weights = noise.min_snr_weights(alphas, MIN_SNR, "epsilon")
+    weights = noise.min_snr_weights(alphas, MIN_SNR, prediction)
     image_params = list(unet.parameters())
     text_params = [p for p in encoder.parameters() if p.requires_grad]
     params = image_params + text_params
@@ -74,6 +76,7 @@ def _train(rank: int, work: Path, steps: int, minutes: float, further: bool) -> 
         average.apply()
         unet.save_pretrained(work / "unet")
         plain_encoder(encoder, embedding).save_pretrained(work / "text_encoder")
+        (work / PREDICTION).write_text(prediction, encoding="utf-8")
         (work / "unet_steps.txt").write_text(str(before + budget.done), encoding="utf-8")
         with torch.no_grad():
             for p, value in zip(params, now):
@@ -89,7 +92,7 @@ def _train(rank: int, work: Path, steps: int, minutes: float, further: bool) -> 
         t = ((torch.arange(BATCH) + torch.rand(BATCH)) / BATCH * 1000).long().clamp(0, 999)
         epsilon = torch.randn_like(x)
         guess = unet(noise.add_noise(x, epsilon, alphas[t]), t, encoder(ids).last_hidden_state).sample
-        loss = ((guess - epsilon).square().mean((1, 2, 3)) * weights[t]).mean()
+        loss = ((guess - noise.target(x, epsilon, alphas[t], prediction)).square().mean((1, 2, 3)) * weights[t]).mean()
         loss.backward()
         average_gradients(params)
         optimizer.step()
@@ -105,9 +108,16 @@ def _train(rank: int, work: Path, steps: int, minutes: float, further: bool) -> 
         save()
 
 
-def train(work: Path, processes: int, steps: int, minutes: float, further: bool = False) -> None:
+def train(work: Path, processes: int, steps: int, minutes: float, further: bool = False, prediction: str = "epsilon") -> None:
     """Train on ``latents.npy``; writes ``unet/`` and ``text_encoder/`` every 300 steps and at the end.
 
-    ``further`` starts from what is there: more steps at a lower learning rate, down to nothing again.
+    ``further`` starts from what is there: more steps at a lower learning rate, down to nothing again; at the full one where what is there
+    predicts something else. ``prediction``: ``epsilon`` or ``v_prediction``.
     """
-    launch(_train, processes, work, steps, minutes, further)
+    launch(_train, processes, work, steps, minutes, further, prediction)
+
+
+def prediction_of(work: Path) -> str:
+    """What the UNet in a work folder predicts."""
+    path = work / PREDICTION
+    return path.read_text(encoding="utf-8") if path.is_file() else "epsilon"
