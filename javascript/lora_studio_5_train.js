@@ -27,6 +27,7 @@
                 h("summary", {}, h("h3", {}, t("New training"))),
                 h("h4", {}, t("Base model")), picker.node, h("h4", {}, t("What do you train?")), cards, own,
                 h("div.ls-train-columns", {}, main, side));
+            const carry = Studio.carry({choice: () => choice, runs: () => (history ? history.runs : []), changed: () => Studio.attempt(() => loadHistory(true))});
             let shown = "";
             const empty = (text, button, step) => Studio.fill(page, h("div.ls-empty", {}, h("p", {}, text), h("button.ls-button.ls-primary", {type: "button", onclick: () => Studio.open(step)}, button)));
 
@@ -39,7 +40,7 @@
                 const [found] = await Promise.all([Studio.api.get(p`projects/${id}/runs`), picker.load()]);
                 if (id !== project) return;
                 history = found;
-                if (!page.contains(maker)) Studio.fill(page, card.node, maker, past.node);
+                if (!page.contains(maker)) Studio.fill(page, card.node, maker, carry.node, past.node);
                 if (fresh) {
                     choice = remembered() || {base: "", preset: "character", settings: {}, ...(found.chosen || {})};
                     choice.base = picker.known(choice.base) || picker.proposal();
@@ -48,7 +49,7 @@
                     maker.open = !history.runs.some((r) => r.state === "running");
                 }
                 drawPresets();
-                await follow();
+                await Promise.all([follow(), carry.load(id)]);
                 await ask();
             }
 

@@ -664,6 +664,23 @@ class Studio:
         self.preflight(project, config).raise_problems()
         return Run.create(project.runs_dir, config)
 
+    def prepare_training(self, project: Project, base: str | Path, preset: str, settings: Mapping[str, Any]) -> Run:
+        """The run that a form chose, checked and written, for another machine to start; the choice is remembered."""
+        from .training.prepare import configure_from_form
+
+        run = self.prepare_run(project, configure_from_form(self._training_start(project, base, preset), settings))
+        self._remember(project, "train", {"base": str(base), "preset": preset, "settings": dict(settings)})
+        return run
+
+    def bundles_dir(self, project: Project) -> Path:
+        """Where bundles that the page makes lie."""
+        return project.folder / "bundles"
+
+    def bundles(self, project: Project) -> list[dict[str, Any]]:
+        """What the page packed of a project, the newest first: file, bytes, changed."""
+        found = [(path.stat(), path.name) for path in self.bundles_dir(project).glob("*.zip") if not path.name.startswith(".")]
+        return [{"file": name, "bytes": s.st_size, "changed": s.st_mtime} for s, name in sorted(found, key=lambda one: -one[0].st_mtime)]
+
     def bundle(self, project: Project, run: Run, out: Path | None = None, include_base: bool = False, progress: Progress = silent) -> dict[str, Any]:
         """Pack a run with all it needs into one file that any machine with Lora Studio trains."""
         from .bundle import pack

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ..errors import UserError
-from ..files import TEMPORARY_PREFIX
 from ..jobs import RUNNING
 from ..project import Project
 from .app import JSON, router
 from .body import build, read_body
 from .context import Context
 from .gate import in_thread
+from .receiving import receive
 
 ONE = "/projects/{project}"
 LARGEST = 512 * 2**20  # bytes of one file
@@ -205,6 +204,12 @@ def routes(context: Context) -> APIRouter:
     return own
 
 
+def one_path(context: Context, path: str) -> str:
+    """A whole path of this machine, as somebody typed it. Raises UserError where paths are switched off."""
+    _paths_allowed(context)
+    return _unquoted(path)
+
+
 def _paths_allowed(context: Context) -> None:
     if not context.host.paths_allowed():
         raise UserError("Paths of this machine are switched off here (--hide-ui-dir-config, or the page is open to others).", "Upload the pictures.")
@@ -235,23 +240,7 @@ async def _receive(request: Request, folder: Path, name: str) -> dict[str, Any]:
     number = 2
     while target.exists():
         target, number = folder / f"{stem}_{number}{suffix}", number + 1
-    temporary = folder / f"{TEMPORARY_PREFIX}{target.name}"
-    written, expected = 0, int(request.headers.get("content-length") or -1)
-    try:
-        with temporary.open("wb") as file:
-            async for chunk in request.stream():
-                written += len(chunk)
-                if written > LARGEST:
-                    raise UserError(f"{plain} is larger than {LARGEST // 2**20} MB.", "Give the path of its folder instead.")
-                file.write(chunk)
-        if expected not in (-1, written):
-            raise UserError(f"The upload of {plain} broke off.", "Drop it again.")
-        temporary.replace(target)
-    except OSError as error:
-        raise UserError(f"{plain} cannot be stored: {error.strerror}.", "Free some space, then drop it again.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    written = await receive(request, target, LARGEST, plain, "Give the path of its folder instead.")
     return {"name": target.name, "bytes": written}
 
 

@@ -70,7 +70,7 @@ def routes(context: Context) -> APIRouter:
 
         def look() -> dict[str, Any]:
             opened = context.project(project)
-            found = studio.draft_training(opened, *_choice(context, opened, body)).to_dict()
+            found = studio.draft_training(opened, *choice_of(context, opened, body)).to_dict()
             return {**found, "vram": context.host.vram().to_dict(), "elsewhere": watch.elsewhere(context.identity(opened))}
 
         return JSON(await in_thread(look))
@@ -82,7 +82,7 @@ def routes(context: Context) -> APIRouter:
 
         def begin() -> dict[str, Any]:
             opened = context.project(project)
-            choice = _choice(context, opened, body)
+            choice = choice_of(context, opened, body)
             return _begin(context, watch, opened, bool(body.get("release")), lambda: studio.start_training(opened, *choice))
 
         return JSON(await in_thread(begin))
@@ -234,7 +234,7 @@ def _begin(context: Context, watch: RunWatch, project: Project, release: bool, s
     return {"run": run.folder.name, "released": freed.to_dict() if freed else None}
 
 
-def _choice(context: Context, project: Project, body: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+def choice_of(context: Context, project: Project, body: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
     """(base, preset, settings) of a request. Where people may not type paths, only what the host knows can be chosen."""
     base, settings = _text(body, "base"), _settings(body)
     preset = _text(body, "preset") or "character"

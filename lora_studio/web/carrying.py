@@ -1,0 +1,130 @@
+"""Routes of bundles: a training packed for another machine and offered as a download, and what was trained there brought home."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import FileResponse
+
+from ..errors import UserError
+from ..jobs import RUNNING
+from ..project import Project
+from .app import JSON, router
+from .body import build, read_body
+from .context import Context
+from .gate import in_thread
+from .projects import INCOMING, one_path
+from .receiving import receive
+from .training import choice_of
+
+ONE = "/projects/{project}/bundles"
+LARGEST = 64 * 2**30  # bytes; a base of today may be in it
+PACK, HOME = "bundle", "unbundle"
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A file that was uploaded, or one of this machine."""
+
+    file: str = ""
+    path: str = ""
+
+
+def routes(context: Context) -> APIRouter:
+    own = router()
+    studio = context.studio
+
+    def packed(project: str, file: str) -> Path:
+        """A bundle of the project by its name: one of those listed, never a path."""
+        opened = context.project(project)
+        if file not in {found["file"] for found in studio.bundles(opened)}:
+            raise HTTPException(404, "There is no such bundle.")
+        return studio.bundles_dir(opened) / file
+
+    @own.get(ONE)
+    async def listed(project: str) -> Response:
+        """{bundles: [{file, bytes, changed}]}, the newest first."""
+        return JSON({"bundles": await in_thread(lambda: studio.bundles(context.project(project)))})
+
+    @own.post(ONE)
+    async def pack(request: Request, project: str) -> Response:
+        """{run, include_base} or {base, preset, settings, include_base}: packs a run, or a new one of these settings. A job "bundle"."""
+        body = await read_body(request)
+
+        def start() -> Any:
+            opened = context.project(project)
+            if any(job.kind == PACK and job.state == RUNNING for job in context.jobs.list(project)):
+                raise UserError("This is running already.", "Wait for its end, or stop it first.")
+            run = _run(context, opened, body)
+            out = studio.bundles_dir(opened) / f"{opened.name}-{run}.zip"
+            out.parent.mkdir(exist_ok=True)
+            more = ["--include-base"] if body.get("include_base") is True else []
+            return context.start_command(PACK, project, "bundle", str(opened.folder), "--run", run, "--out", str(out), *more)
+
+        return JSON(await in_thread(start), 202)
+
+    @own.post(ONE + "/uploads")
+    async def upload(request: Request, project: str, name: str) -> Response:
+        """?name, the file as the body: kept until it is brought home. {file, bytes}."""
+        if not name.lower().endswith(".zip"):
+            raise UserError("A bundle is a .zip file.", "Take the file that the other machine packed.")
+        target = await in_thread(lambda: _arriving(context, context.project(project)))
+        written = await receive(request, target, LARGEST, Path(name.replace("\\", "/")).name, "Give its path instead.")
+        return JSON({"file": target.name, "bytes": written})
+
+    @own.post(ONE + "/home")
+    async def home(request: Request, project: str) -> Response:
+        """{file} (uploaded) or {path} (of this machine): run, samples and LoRAs come into the project they belong to. A job "unbundle"."""
+        wanted = build(Arrived, await read_body(request))
+
+        def start() -> Any:
+            opened = context.project(project)
+            if wanted.path:
+                return context.start_command(HOME, project, "unbundle", one_path(context, wanted.path))
+            folder = _folder(context, opened)
+            if wanted.file not in {path.name for path in folder.glob("bundle-*.zip")}:
+                raise UserError("Nothing was uploaded.", "Choose the file again.")
+            return context.start_command(HOME, project, "unbundle", str(folder / wanted.file), "--take")
+
+        return JSON(await in_thread(start), 202)
+
+    @own.get(ONE + "/{file}")
+    async def give(project: str, file: str) -> Response:
+        """The bundle itself."""
+        found = await in_thread(packed, project, file)
+        return FileResponse(found, media_type="application/zip", filename=file, headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"})
+
+    @own.delete(ONE + "/{file}")
+    async def remove(project: str, file: str) -> Response:
+        """Deletes a bundle; the run it was made of stays. {bundles}."""
+        await in_thread(lambda: packed(project, file).unlink(missing_ok=True))
+        return await listed(project)
+
+    return own
+
+
+def _run(context: Context, project: Project, body: dict[str, Any]) -> str:
+    """The name of the run to pack: one that is there, or a new one of the settings given."""
+    if name := body.get("run"):
+        found = context.studio.run(project.folder, str(name))
+        if found.folder.name != name:
+            raise UserError(f"There is no run named {name}.")
+        return found.folder.name
+    return context.studio.prepare_training(project, *choice_of(context, project, body)).folder.name
+
+
+def _folder(context: Context, project: Project) -> Path:
+    return context.studio.projects_dir / INCOMING / "_bundles" / context.identity(project)
+
+
+def _arriving(context: Context, project: Project) -> Path:
+    """Where an upload goes: each has a name of its own, whatever it is called."""
+    folder = _folder(context, project)
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while (target := folder / f"bundle-{number}.zip").exists():
+        number += 1
+    return target
