@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 from ..errors import UserError
 from ..jobs import RUNNING
 from ..project import Project
-from .app import JSON, router
+from .app import JSON, NO_STORE, router
 from .body import build, read_body
 from .context import Context
 from .gate import in_thread
@@ -95,7 +95,7 @@ def routes(context: Context) -> APIRouter:
     async def give(project: str, file: str) -> Response:
         """The bundle itself."""
         found = await in_thread(packed, project, file)
-        return FileResponse(found, media_type="application/zip", filename=file, headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"})
+        return FileResponse(found, media_type="application/zip", filename=file, headers=NO_STORE)
 
     @own.delete(ONE + "/{file}")
     async def remove(project: str, file: str) -> Response:
