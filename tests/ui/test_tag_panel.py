@@ -81,7 +81,7 @@ def test_tagged_then_tuned_without_a_second_run(studio_page: Callable[..., str],
     page.locator(".ls-step[data-step=edit]").click()
     page.wait_for_selector(".ls-edit-card")
     page.keyboard.press("Control+z")
-    page.wait_for_function("async () => (await LoraStudio.api.get('projects/hana/tags')).tags.some(([tag]) => tag === 'my own words')")
+    page.locator(".ls-edit-card .ls-chip-text", has_text="my own words").first.wait_for()
     assert captions(project) == before
 
 
