@@ -1,11 +1,14 @@
 """How well each optimizer teaches the demo model its character: likeness of the last epoch, one training a row.
 
-    python benchmarks/optimizers.py OUT [--only adamw/lora/text ...] [--threads 2] [--epochs 5]
+    python benchmarks/optimizers.py OUT [--only adamw/lora/text ...] [--threads 2] [--epochs 5] [--v-base CHECKPOINT]
 
 Rows are optimizer / lora or locon / text or frozen (text encoder trained or not) / epsilon or v. What is done is kept in
 OUT/matrix.jsonl and not done again, so that the whole (36 trainings of a few minutes) can be spread over days. The demo
 model predicts noise: a v-prediction training asks it for something it has not learned, which a LoRA of this size cannot give
-it; its rows say how much of the v-loss is learned instead.
+it; its rows say how much of the v-loss is learned instead. With --v-base they are measured like the others, on a demo model that predicts v:
+
+    python -m lora_studio.demo.build unet --work WORK --further --prediction v_prediction
+    python -m lora_studio.demo.build export --work WORK --out FOLDER
 """
 
 from __future__ import annotations
@@ -40,8 +43,8 @@ RATES = {
     "prodigy": (1.0, 1.0),
     "dadapt_adam": (0.5, 0.5),  # at 1 it overshoots: the loss rises to five times its start
     "dadapt_lion": (0.5, 0.5),
-    "came": (1e-3, 1e-3),
-    "sgd_nesterov": (1.0, 1.0),
+    "came": (3e-4, 3e-4),  # at 1e-3 the loss rises and every picture shows the character
+    "sgd_nesterov": (8.0, 8.0),
 }
 #: what suits one optimizer besides its rates
 MORE: dict[str, dict[str, Any]] = {}
@@ -53,13 +56,13 @@ def rows() -> list[str]:
     return [f"{name}/{kind}/{prediction}" for prediction in ("epsilon", "v") for kind in kinds for name in RATES]
 
 
-def settings(row: str, epochs: int, threads: int) -> dict[str, Any]:
+def settings(row: str, epochs: int, threads: int, v_base: Path | None) -> dict[str, Any]:
     name, network, text, prediction = row.split("/")
     unet, encoder = RATES[name]
     values: dict[str, Any] = {"optimizer": name, "unet_lr": unet, "text_lr": encoder if text == "text" else 0.0, "epochs": epochs, "threads": threads}
     if network == "locon":
         values |= {"conv_dim": 4, "conv_alpha": 4}
-    if prediction == "v":
+    if prediction == "v" and v_base is None:
         values |= {"prediction": "v_prediction", "max_steps": 200}
     return {**values, **MORE.get(name, {}), "save_every_epochs": epochs, "sample_every_epochs": 0, "seed": 1}
 
@@ -78,9 +81,10 @@ def project_of(studio: Studio, out: Path) -> Project:
     return studio.open(studio.projects_dir / "matrix")
 
 
-def train_row(studio: Studio, project: Project, row: str, epochs: int, threads: int) -> dict[str, Any]:
+def train_row(studio: Studio, project: Project, row: str, epochs: int, threads: int, v_base: Path | None) -> dict[str, Any]:
     started = time.monotonic()
-    config = studio.configure(project, DEMO_BASE, "demo", {**settings(row, epochs, threads), "output_name": row.replace("/", "_")})
+    base = str(v_base) if row.endswith("/v") and v_base is not None else DEMO_BASE
+    config = studio.configure(project, base, "demo", {**settings(row, epochs, threads, v_base), "output_name": row.replace("/", "_")})
     run = studio.train(project, config)
     status = run.follow(lambda event: None)
     found: dict[str, Any] = {"row": row, "state": status.state, "step": status.step, "minutes": round((time.monotonic() - started) / 60, 1)}
@@ -89,7 +93,7 @@ def train_row(studio: Studio, project: Project, row: str, epochs: int, threads: 
     found["warnings"] = list(status.warnings)
     if status.state != "finished":
         return {**found, "message": status.message}
-    if not row.endswith("/v"):
+    if not row.endswith("/v") or v_base is not None:
         options = EvaluateOptions(
             tagger="demo", traits=project.traits, steps=12, weights=(), trigger_pictures=12, flexibility_pictures=4, leakage_pictures=4, batch_size=12
         )
@@ -104,6 +108,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], help="rows that begin so")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--v-base", type=Path, help="a demo model that predicts v, with its yaml beside it")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     results = args.out / "matrix.jsonl"
@@ -113,7 +118,7 @@ def main() -> None:
     for row in rows():
         if row in {d["row"] for d in done} or (args.only and not row.startswith(tuple(args.only))):
             continue
-        done.append(train_row(studio, project, row, args.epochs, args.threads))
+        done.append(train_row(studio, project, row, args.epochs, args.threads, args.v_base))
         with results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(done[-1]) + "\n")
         print(json.dumps(done[-1]), flush=True)
