@@ -28,6 +28,7 @@ from .kohya_table import (
     REX,
     SCHEDULERS,
 )
+from .options import RANGES
 
 OWN, INSTEAD = "own_options", "own_instead"
 STEPS_UNSAID = 1600  # kohya's length when a file names none
@@ -134,8 +135,23 @@ def take(config: Mapping[str, Any], dataset: Mapping[str, Any] | None = None, pr
     for name in ("base", "output_name", "output_dir"):
         if out.values.get(name) is None:
             out.values.pop(name, None)
+    _within(out)
     _own(out, given)
     return out
+
+
+def _within(out: Imported) -> None:
+    """One value beyond what is possible here must not refuse a whole file: it is listed, and the default or the nearest size taken."""
+    for name, (low, high) in RANGES.items():
+        value = out.values.get(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not low <= value <= high:
+            del out.values[name]
+            out.unsupported.append((f"{name} = {shown_as(value)}", f"Possible here: {low} to {high}; the default is taken."))
+    size = out.values.get("resolution")
+    sides = size if isinstance(size, list) else [size]
+    if all(isinstance(side, int) for side in sides) and any(side % 8 for side in sides):
+        out.values["resolution"] = nearest = [max(64, side // 8 * 8) for side in sides]
+        out.unsupported.append((f"resolution = {shown_as(size)}", f"Sides are multiples of 8; {'x'.join(map(str, nearest))} is taken."))
 
 
 # -- keys that belong together ---------------------------------------------------

@@ -194,6 +194,15 @@ def test_what_is_not_done_here_is_listed_with_its_reason(values: dict[str, Any],
     TrainingConfig.from_dict({**LEAST, **found.values})
 
 
+def test_one_value_that_is_not_possible_here_does_not_refuse_the_file() -> None:
+    found = take({"network_dim": 100000, "bucket_reso_steps": 1, "resolution": "512,650", "max_train_epochs": 3})
+    config = TrainingConfig.from_dict({**LEAST, **found.values})
+    default = TrainingConfig.from_dict(LEAST)
+    assert (config.network_dim, config.bucket_step, config.resolution, config.epochs) == (default.network_dim, default.bucket_step, (512, 648), 3)
+    assert sorted(what for what, _ in found.unsupported) == ["bucket_step = 1", "network_dim = 100000", "resolution = [512, 650]"]
+    assert take({"resolution": "513"}).values["resolution"] == [512]
+
+
 def test_a_config_finds_its_dataset_and_prompts(tmp_path: Path) -> None:
     config = TrainingConfig.from_dict({**LEAST, "sample_prompts": ["word, smile", "word"], "sample_steps": 30, "sample_seed": 7})
     files = export(config, "/elsewhere").files
