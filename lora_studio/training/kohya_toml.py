@@ -148,8 +148,8 @@ def _within(out: Imported) -> None:
             del out.values[name]
             out.unsupported.append((f"{name} = {shown_as(value)}", f"Possible here: {low} to {high}; the default is taken."))
     size = out.values.get("resolution")
-    sides = size if isinstance(size, list) else [size]
-    if all(isinstance(side, int) for side in sides) and any(side % 8 for side in sides):
+    sides = [side for side in (size if isinstance(size, list) else [size]) if isinstance(side, int)]
+    if any(side % 8 for side in sides):
         out.values["resolution"] = nearest = [max(64, side // 8 * 8) for side in sides]
         out.unsupported.append((f"resolution = {shown_as(size)}", f"Sides are multiples of 8; {'x'.join(map(str, nearest))} is taken."))
 
