@@ -16,9 +16,10 @@ from PIL import Image
 
 from lora_studio.dataset import Bucket, bucket_sizes, load_image, read_caption, scan_folder
 from lora_studio.dataset.buckets import place
+from lora_studio.dataset.masks import mask_beside
 from lora_studio.dataset.split import held_out
 from lora_studio.errors import UserError
-from lora_studio.trainer.masks import load_mask, mask_beside
+from lora_studio.trainer.masks import load_mask
 from lora_studio.trainer.seeds import python_generator
 from lora_studio.training.config import TrainingConfig
 

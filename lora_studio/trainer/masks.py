@@ -10,15 +10,6 @@ from PIL import Image, ImageOps
 
 from lora_studio.dataset.images import open_image
 
-SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".bmp")
-
-
-def mask_beside(picture: Path, folder: str) -> Path | None:
-    """The mask of a picture: the file of its name in the masks' folder; None where there is none."""
-    if not folder:
-        return None
-    return next((path for suffix in SUFFIXES if (path := Path(folder) / (picture.stem + suffix)).is_file()), None)
-
 
 def load_mask(picture: Path, mask: Path | None, resized: tuple[int, int], box: tuple[int, int, int, int]) -> torch.Tensor | None:
     """(height, width), 0 .. 1, scaled and cropped as the picture is; None for a picture that is learned from as a whole.

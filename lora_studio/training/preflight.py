@@ -12,6 +12,7 @@ from typing import Any
 
 from ..dataset import bucket_sizes
 from ..dataset.buckets import place
+from ..dataset.masks import has_mask
 from ..dataset.split import held_out
 from ..errors import UserError
 from ..files import validate_name
@@ -23,6 +24,7 @@ from .pictures import caption_lengths, scan
 from .presets import SIZES
 
 MANY_STEPS = 10_000
+MASKS_LOOKED_FOR = 200  # pictures: this is asked whenever somebody changes a setting
 #: LoRA parameters per unit of rank, UNet and text encoders: counted on the published shapes
 PARAMETERS_PER_RANK = {"sd1": 1_182_000, "sd2": 1_300_000, "sdxl": 3_560_000}
 BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
@@ -85,6 +87,7 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
         problems.append(f"output_name: {error.message}")
 
     placed: list[tuple[tuple[int, int], int]] = []
+    pictures: list[tuple[Path, str]] = []
     regular = images = missing = long = enlarged = 0
     sizes = bucket_sizes(config.resolution, config.bucket_min, config.bucket_max, config.bucket_step) if config.buckets else None
     for k, folder in enumerate(config.folders):
@@ -107,6 +110,7 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
                 regular += 1
             else:
                 images += 1
+                pictures.append((item.path, folder.conditioning_data_dir))
                 placed.append((bucket.size, folder.repeats))
                 enlarged += bucket.resized[0] / item.width > BLURRED
             missing += not tokens
@@ -122,6 +126,8 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
         warnings.append(size_mistake)
     if long:
         warnings.append(f"About {long} captions are longer than {config.max_tokens} tokens; what is beyond is not learned.")
+    if config.masked_loss and pictures and not any(has_mask(*one) for one in pictures[:MASKS_LOOKED_FOR]):
+        warnings.append("Masked loss is on, but no picture is transparent or has a mask: every picture is learned as a whole.")
     if regular:
         warnings.append(f"{regular} regularisation pictures are repeated or left out to match; the step count is about twice this one.")
 

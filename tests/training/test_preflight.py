@@ -96,6 +96,20 @@ def test_long_captions_and_too_many_steps_are_warned_of(tmp_path: Path) -> None:
     assert check.long_captions == 1 and any("90000 steps is a lot" in w for w in check.warnings)
 
 
+def test_masked_loss_without_a_mask_is_told(tmp_path: Path) -> None:
+    folder = make(tmp_path / "d", [(512, 512)] * 2)
+    said = "Masked loss is on"
+    assert any(said in warning for warning in preflight(config(tmp_path, masked_loss=True)).warnings)
+    assert not any(said in warning for warning in preflight(config(tmp_path)).warnings)
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    Image.new("L", (8, 8)).save(masks / "1.png")
+    own = [{"path": str(folder), "repeats": 1, "conditioning_data_dir": str(masks)}]
+    assert not any(said in warning for warning in preflight(config(tmp_path, masked_loss=True, folders=own)).warnings)
+    Image.new("RGBA", (512, 512)).save(folder / "0.png")
+    assert not any(said in warning for warning in preflight(config(tmp_path, masked_loss=True)).warnings)
+
+
 def test_a_full_disk_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "d", [(512, 512)])
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("usage", (), {"free": 1000})())
