@@ -119,7 +119,12 @@ HELP: dict[str, tuple[str, str]] = {
         "Learning rate of the text encoder, half to a fifth of the UNet's; 0 leaves it alone.",
         "文本编码器学习率，通常为 UNet 的一半到五分之一；0 为不训练。",
     ),
-    "optimizer": ("What turns gradients into changes.", "优化器。"),
+    "optimizer": (
+        "AdamW suits nearly everything; AdamW8bit saves memory. Lion and CAME want a third of its rates or less, SGD far larger ones. "
+        "Prodigy and D-Adaptation find the rate by themselves: set the rates to 1 (0.5 where D-Adaptation overshoots).",
+        "AdamW 几乎都适用；AdamW8bit 省显存。Lion 和 CAME 的学习率要降到它的三分之一以下，SGD 则要大得多。"
+        "Prodigy 和 D-Adaptation 自己寻找学习率：学习率填 1（D-Adaptation 过冲时填 0.5）。",
+    ),
     "optimizer_args": (
         "More arguments for the optimizer, as key=value, one a line. Leave empty unless a guide tells you to.",
         "优化器的附加参数，key=value，每行一个。除非教程要求，否则留空。",
