@@ -1,4 +1,4 @@
-"""kohya's dataset files and sample prompts as ours: folders, and what a file sets for all of them."""
+"""kohya's dataset files as ours: folders, and what a file sets for all of them."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ def take_dataset(out: Imported, given: Mapping[str, Any], dataset: Mapping[str, 
             _list_strange(out, subset, where, names)
             if not subset.get("image_dir"):
                 out.unsupported.append((where, "It names no image_dir, so it is left out."))
+                continue
+            if any(earlier.get("image_dir") == subset["image_dir"] for earlier in one["subsets"][:s]):
+                out.notes.append(f"{where} names a folder of this dataset again; it is left out, as kohya's trainer does.")
                 continue
             folders.append(_folder(subset, one, general, given))
             chains.append((where, [subset, one, general]))
@@ -81,13 +84,26 @@ def _settle(out: Imported, chains: Sequence[tuple[str, Chain]], general: Mapping
             if value != first:
                 reason = f"All folders have one {key.option} here; that of the first is taken."
                 out.unsupported.append((f"{other}: {name} = {shown_as(value)}", reason))
-    masks = any(next((layer["alpha_mask"] for layer in chain if "alpha_mask" in layer), False) for _, chain in chains)
-    out.values["masked_loss"] = bool(out.values["masked_loss"] or masks)
+    _masks(out, chains)
+
+
+def _masks(out: Imported, chains: Sequence[tuple[str, Chain]]) -> None:
+    """Masks are on for all folders or for none here. kohya's trainer looks at transparency only where alpha_mask is set."""
+    alpha = [bool(next((layer["alpha_mask"] for layer in chain if "alpha_mask" in layer), False)) for _, chain in chains]
+    if any(alpha):
+        for (where, _), own in zip(chains, alpha):
+            if not own:
+                out.unsupported.append((f"{where}: alpha_mask = false", "Masks are on for all folders here."))
+        out.values["masked_loss"] = True
+    elif out.values["masked_loss"] and not any("conditioning_data_dir" in chain[0] for _, chain in chains):
+        out.notes.append("masked_loss without alpha_mask and without masks does nothing in kohya's trainer; here transparency counts.")
 
 
 def _extension(out: Imported, chains: Sequence[Chain], given: Mapping[str, Any]) -> None:
-    found = {next((layer["caption_extension"] for layer in [*chain, given] if layer.get("caption_extension")), ".caption") for chain in chains}
-    for extension in sorted(found - {CAPTIONS}):
+    """Where no captions are, the empty extension is said."""
+    said = [[layer["caption_extension"] for layer in [*chain, given] if "caption_extension" in layer] for chain in chains]
+    found = {extensions[0] if extensions else ".caption" for extensions in said}
+    for extension in sorted(found - {CAPTIONS, ""}):
         out.unsupported.append((f"caption_extension = {shown_as(extension)}", "Captions are read from .txt files here; rename them."))
 
 
@@ -109,34 +125,3 @@ def _folder_names(out: Imported, given: Mapping[str, Any]) -> None:
     if folders:
         out.values["folders"] = folders
         _extension(out, [[given]], given)
-
-
-def take_samples(out: Imported, given: Mapping[str, Any], prompts: str) -> None:
-    if given.get("sample_prompts") and not prompts.strip():
-        out.unsupported.append((f"sample_prompts = {shown_as(given['sample_prompts'])}", "The file is not there; give it beside the config."))
-    texts: list[str] = []
-    first: dict[str, str] = {}
-    for line in prompts.splitlines():
-        line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        text, *flags = re.split(r"\s--(?=[a-z]+\s)", line)
-        texts.append(text.strip())
-        said = dict(flag.split(None, 1) for flag in flags if " " in flag.strip())
-        if not first:
-            first = {"s": said.get("s", ""), "l": said.get("l", ""), "d": said.get("d", "")}
-        for name, value in said.items():
-            ours = {"s": first["s"], "l": first["l"], "d": str(int(first["d"]) + len(texts) - 1) if first["d"].isdigit() else ""}
-            size = list(map(str, _both(out.values["resolution"])))
-            same = value.strip() == ours.get(name, {"w": size[0], "h": size[1]}.get(name))
-            if not same:
-                out.unsupported.append((f"sample_prompts: --{name} {value.strip()}", "Samples share steps, guidance and size."))
-    if texts:
-        out.values["sample_prompts"] = texts
-        for flag, option in (("s", "sample_steps"), ("l", "sample_cfg"), ("d", "sample_seed")):
-            if first[flag]:
-                out.values[option] = first[flag].strip()
-
-
-def _both(size: Any) -> tuple[Any, Any]:
-    return (size[0], size[-1]) if isinstance(size, (list, tuple)) else (size, size)

@@ -14,7 +14,7 @@ from typing import Any
 from .config import OPTIONS, DatasetFolder, TrainingConfig
 from .kohya_report import bare
 from .kohya_table import ARGUMENT_NAMES, ARGUMENTS, ARGUMENTS_HERE, DECAY, IN_DATASET, NETWORK_ARGS, OPTIMIZER_NAMES
-from .kohya_toml import INSTEAD, OWN, take
+from .kohya_take import INSTEAD, OWN, take
 
 CONFIG, DATASET, PROMPTS = "config.toml", "dataset.toml", "sample_prompts.txt"
 PLAIN_BETAS = (0.9, 0.999)

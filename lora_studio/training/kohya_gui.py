@@ -14,7 +14,10 @@ RENAMED = {
 IN_NETWORK_ARGS = ("down_lr_weight", "mid_lr_weight", "up_lr_weight", "rank_dropout", "module_dropout", "block_dims", "block_alphas",
                    "conv_block_dims", "conv_block_alphas", "block_lr_zero_threshold")  # fmt: skip
 NEVER_SAID = ("none", "null")
-MODULES = {"Standard": ("networks.lora", False), "Kohya LoCon": ("networks.lora", True), "LyCORIS/LoCon": ("lycoris.kohya", True)}
+MODULES = {"Standard": "networks.lora", "Kohya LoCon": "networks.lora"}
+#: arguments that the window gives to LyCORIS alone, beside the kind of network
+OF_LYCORIS = ("conv_dim", "conv_alpha", "use_cp", "use_tucker", "use_scalar", "train_norm", "bypass_mode", "dora_wd", "rank_dropout_scale",
+              "decompose_both", "rescaled", "full_matrix", "constrain", "factor")  # fmt: skip
 #: of the window and of network types that are not chosen: they say nothing about the training
 OF_THE_WINDOW = frozenset(
     "LoRA_type LyCORIS_preset conv_dim conv_alpha lr_warmup max_resolution optimizer epoch unit train_on_input decompose_both constrain rescaled "
@@ -45,14 +48,17 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
         found["max_train_epochs"] = said["max_train_epochs"]
     if not float(found.get("seed") or 0):
         found.pop("seed", None)
-    kind = said.get("LoRA_type", "Standard")
-    module, convolutions = MODULES.get(kind, (kind, False))
-    found["network_module"] = module
+    kind = str(said.get("LoRA_type", "Standard"))
+    lycoris, _, algorithm = kind.partition("/")
+    found["network_module"] = "lycoris.kohya" if lycoris == "LyCORIS" else MODULES.get(kind, kind)
     arguments = [f"{k}={str(found.pop(k)).replace(' ', '')}" for k in IN_NETWORK_ARGS if k in found and found[k] not in (0, "0", 0.0)]
     for name in IN_NETWORK_ARGS:
         found.pop(name, None)
-    if convolutions:
+    if kind == "Kohya LoCon":
         arguments += [f"conv_dim={said.get('conv_dim', 1)}", f"conv_alpha={said.get('conv_alpha', 1)}"]
+    elif lycoris == "LyCORIS":
+        more = {"algo": algorithm.lower(), "preset": said.get("LyCORIS_preset"), **{name: said.get(name) for name in OF_LYCORIS}}
+        arguments += [f"{name}={value}" for name, value in more.items() if value not in (None, False, 0, "0")]
     if arguments:
         found["network_args"] = arguments
     if warmup := float(said.get("lr_warmup") or 0):  # in hundredths of all steps

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .kohya_table import COMBINED, NEUTRAL, UNNEEDED, UNSUPPORTED, Key
+from .kohya_table import COMBINED, NEUTRAL, SECRETS, UNNEEDED, UNSUPPORTED, Key
 
 Rows = list[tuple[str, str]]
 
@@ -38,7 +38,7 @@ def sort_out(out: Imported, name: str, value: Any, shown: str, known: Mapping[st
         if name in table:
             neutral, reason = table[name]
             if value not in NEUTRAL and not any(equal(value, n) for n in neutral):
-                rows.append((f"{shown} = {shown_as(value)}", reason))
+                rows.append((f"{shown} = {'…' if name in SECRETS else shown_as(value)}", reason))
             return
     out.unknown.append(f"{shown} = {shown_as(value)}")
 

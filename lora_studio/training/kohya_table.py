@@ -126,6 +126,9 @@ IN_DATASET = {"train_batch_size": "batch_size", "dataset_repeats": "num_repeats"
 OF_FOLDER = {"image_dir": "path", "num_repeats": "repeats", "keep_tokens": "keep_tokens", "flip_aug": "flip", "is_reg": "is_reg",
              "class_tokens": "class_tokens", "conditioning_data_dir": "conditioning_data_dir"}  # fmt: skip
 
+#: other spellings that kohya's trainer takes too
+SPELLINGS = {"caption_extention": "caption_extension"}
+
 COMBINED = frozenset(
     "learning_rate unet_lr text_encoder_lr network_train_unet_only network_train_text_encoder_only optimizer_type optimizer_args use_8bit_adam "
     "use_lion_optimizer lr_scheduler lr_scheduler_type lr_scheduler_args max_train_epochs max_train_steps save_every_n_epochs network_module "
@@ -138,6 +141,13 @@ OPTIMIZERS = {
     "": "adamw", "adamw": "adamw", "adamw8bit": "adamw8bit", "lion": "lion", "adafactor": "adafactor", "prodigy": "prodigy",
     "dadaptation": "dadapt_adam", "dadaptadam": "dadapt_adam", "dadaptadampreprint": "dadapt_adam", "dadaptlion": "dadapt_lion",
     "came": "came", "pytorch_optimizer.came": "came", "loraeasycustomoptimizer.came.came": "came", "sgdnesterov": "sgd_nesterov",
+    "torch.optim.adamw": "adamw", "bitsandbytes.optim.adamw8bit": "adamw8bit", "prodigyopt.prodigy": "prodigy",
+    "pytorch_optimizer.prodigy": "prodigy", "lion_pytorch.lion": "lion", "transformers.adafactor": "adafactor",
+}  # fmt: skip
+#: the same methods with their memory in fewer bits, or moved out when the card is full
+SAME_OPTIMIZER = {
+    "pagedadamw8bit": "adamw8bit", "pagedadamw": "adamw", "pagedadamw32bit": "adamw", "lion8bit": "lion", "pagedlion8bit": "lion",
+    "sgdnesterov8bit": "sgd_nesterov",
 }  # fmt: skip
 OPTIMIZER_NAMES = {
     "adamw": "AdamW", "adamw8bit": "AdamW8bit", "lion": "Lion", "adafactor": "AdaFactor", "prodigy": "Prodigy", "dadapt_adam": "DAdaptAdam",
@@ -171,15 +181,13 @@ ARGUMENTS_THERE: dict[str, dict[str, str]] = {
     "adafactor": {"scale_parameter": "True", "relative_step": "True"},
 }
 SCHEDULERS = ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial")
-REX = "RexAnnealingWarmRestarts"
+REX = ("RexAnnealingWarmRestarts", "Rex")
+#: other classes of schedules and other names -> what is nearest here
+SCHEDULE_CLASSES = {"CosineAnnealingLR": "cosine", "CosineAnnealingWarmRestarts": "cosine_with_restarts"}
+NEAREST_SCHEDULE = {"cosine_with_min_lr": "cosine", "warmup_stable_decay": "constant_with_warmup", "adafactor": "constant"}
 NETWORK_ARGS = {
     "conv_dim": "conv_dim", "conv_alpha": "conv_alpha", "rank_dropout": "rank_dropout", "module_dropout": "module_dropout",
     "down_lr_weight": "down_lr_weight", "mid_lr_weight": "mid_lr_weight", "up_lr_weight": "up_lr_weight",
-}  # fmt: skip
-#: of LyCORIS: values that make it plain LoRA or LoCon
-LYCORIS_PLAIN = {
-    "algo": ("lora", "locon"), "preset": ("full", "attn-mlp", "attn-only", ""), "use_cp": ("false",), "disable_conv_cp": ("true",),
-    "use_tucker": ("false",), "use_scalar": ("false",), "dora_wd": ("false",), "train_norm": ("false",), "decompose_both": ("false",),
 }  # fmt: skip
 
 #: nothing of the sort is wanted, whatever the key
@@ -187,7 +195,7 @@ NEUTRAL: tuple[Any, ...] = (None, False, "", [], {})
 
 _STATE = "Our own state is kept every few minutes and after each epoch."
 _BY_EPOCH = "Here this goes by epochs."
-_CAPTIONS = "Captions are taken as they stand in the files here; change them in the Edit step."
+_CAPTIONS = "Captions are taken as they stand in the files here, separators too; change them in the Edit step, and set keep_tokens."
 _AUGMENT = "No such change of the pictures is made here."
 _OTHER_MODELS = "This belongs to other model families."
 
@@ -236,13 +244,17 @@ UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
     "no_token_padding": ((), "Captions are always padded to whole chunks here."),
     **dict.fromkeys(
         ("weighting_scheme", "logit_mean", "logit_std", "mode_scale", "blocks_to_swap", "t5xxl", "clip_l", "clip_g", "ae", "guidance_scale",
-         "timestep_sampling", "discrete_flow_shift", "model_prediction_type", "split_mode", "model_type"), ((), _OTHER_MODELS),
+         "timestep_sampling", "discrete_flow_shift", "model_prediction_type", "split_mode", "model_type", "t5xxl_max_token_length",
+         "apply_t5_attn_mask", "train_blocks", "qwen3"), ((), _OTHER_MODELS),
     ),
 }  # fmt: skip
 
 _SPEED = "How memory and time are spent is chosen here by measuring."
 _LOGS = "Every run keeps its own log here (TensorBoard in its folder)."
 _UPLOAD = "Nothing is sent anywhere."
+_OTHER_WINDOW = "It belongs to the other program's window."
+#: never shown, not even to the one who wrote them down
+SECRETS = ("wandb_api_key", "huggingface_token")
 
 # Known to kohya, does not change what is learned, and not needed here.
 UNNEEDED: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -275,6 +287,14 @@ UNNEEDED: dict[str, tuple[tuple[Any, ...], str]] = {
     "no_metadata": ((), "Files carry kohya's metadata."),
     "use_safetensors": ((), "Files are always .safetensors."),
     "training_comment": ((), "Runs have no comment here."),
-    **dict.fromkeys("metadata_author metadata_description metadata_license metadata_tags metadata_title".split(), ((), "Runs have no comment here.")),
+    **dict.fromkeys(
+        "metadata_author metadata_description metadata_license metadata_tags metadata_title metadata_is_negative_embedding metadata_merged_from "
+        "metadata_preprocessor metadata_thumbnail metadata_trigger_phrase metadata_usage_hint".split(),
+        ((), "Files carry the trigger word, the tags and a preview; other words about them are not written."),
+    ),
+    **dict.fromkeys(
+        "easy_name save_toml save_toml_location tag_occurrence tag_file_location log_prefix_mode run_name_mode run_name".split(), ((), _OTHER_WINDOW)
+    ),
+    "sdxl": ((), "The kind of base is seen in its file."),
     **dict.fromkeys("config_file output_config tokenizer_cache_dir".split(), ((), "There is nothing to set here.")),
 }

@@ -17,7 +17,8 @@ from lora_studio.studio import Studio
 from lora_studio.training.config import OPTIONS, TrainingConfig
 from lora_studio.training.kohya_export import HARMLESS, ONLY_HERE, PROMPTS, export
 from lora_studio.training.kohya_table import ARGUMENTS, COMBINED, OPTIMIZER_NAMES, UNNEEDED, UNSUPPORTED
-from lora_studio.training.kohya_toml import flat, parse_toml, read, take
+from lora_studio.training.kohya_take import take
+from lora_studio.training.kohya_toml import flat, parse_toml, read
 from lora_studio.training.kohya_use import fit
 from lora_studio.training.options import CHOICES, FINDS_RATE
 
@@ -174,7 +175,7 @@ def test_a_preset_of_the_gui() -> None:
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"optimizer_type": "PagedLion8bit", "optimizer_args": ["a=1"]}, ["optimizer_type", "optimizer_args"]),
+        ({"optimizer_type": "Lamb", "optimizer_args": ["a=1"]}, ["optimizer_type", "optimizer_args"]),
         ({"network_module": "lycoris.kohya", "network_args": ["algo=loha", "conv_dim=4"]}, ["network_args algo"]),
         ({"network_module": "networks.oft"}, ["network_module"]),
         ({"network_args": ["block_dims=2,4"]}, ["network_args block_dims"]),
