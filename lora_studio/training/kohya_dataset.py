@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .kohya_report import Imported, put, shown_as, sort_out
-from .kohya_table import ARGUMENTS, IN_DATASET, OF_FOLDER, Key
+from .kohya_table import ARGUMENTS, COMBINED, IN_DATASET, OF_FOLDER, Key
 
 CAPTIONS = ".txt"
 #: one of our folders' own captions and pictures: a chain of layers, the nearest first
@@ -22,7 +22,13 @@ def take_dataset(out: Imported, given: Mapping[str, Any], dataset: Mapping[str, 
             out.unsupported.append((f"dataset_config = {shown_as(named)}", "The file is not there; give it beside the config."))
         _folder_names(out, given)
         out.values["masked_loss"] = bool(out.values["masked_loss"] or given.get("alpha_mask"))
+        for name in ("dataset_repeats", "conditioning_data_dir"):
+            if name in given:
+                out.unsupported.append((f"{name} = {shown_as(given[name])}", "It is taken from a dataset file alone; give that beside the config."))
         return
+    for name in ("train_data_dir", "reg_data_dir"):
+        if name in given:
+            out.notes.append(f"The dataset file goes before {name} = {shown_as(given[name])}, as in kohya's trainer.")
     general = dict(dataset.get("general") or {})
     for name in set(dataset) - {"general", "datasets"}:
         out.unknown.append(f"{name} = {shown_as(dataset[name])}")
@@ -30,7 +36,8 @@ def take_dataset(out: Imported, given: Mapping[str, Any], dataset: Mapping[str, 
     _list_strange(out, general, "general", names)
     folders: list[dict[str, Any]] = []
     chains: list[tuple[str, Chain]] = []
-    for d, one in enumerate(dataset.get("datasets") or ()):
+    datasets = list(dataset.get("datasets") or ())
+    for d, one in enumerate(datasets):
         _list_strange(out, {k: v for k, v in one.items() if k != "subsets"}, f"datasets[{d}]", names)
         for s, subset in enumerate(one.get("subsets") or ()):
             where = f"datasets[{d}].subsets[{s}]"
@@ -45,13 +52,21 @@ def take_dataset(out: Imported, given: Mapping[str, Any], dataset: Mapping[str, 
             chains.append((where, [subset, one, general]))
     if folders:
         out.values["folders"] = folders
+        _extension(out, [chain for _, chain in chains], given)
+    elif datasets:  # what it says of folders that are still to be named
+        general |= {name: value for name, value in datasets[0].items() if name != "subsets"}
+    chains = chains or [("general", [general])]
     _settle(out, chains, general, names)
-    _extension(out, [chain for _, chain in chains], given)
+    _masks(out, chains, given)
 
 
 def _list_strange(out: Imported, values: Mapping[str, Any], where: str, names: Mapping[str, Key]) -> None:
     for name, value in values.items():
-        if name not in names and name not in OF_FOLDER and name not in ("alpha_mask", "caption_extension"):
+        if name in names or name in ("alpha_mask", "caption_extension") or (name in OF_FOLDER and (where != "general" or name == "num_repeats")):
+            continue
+        if name in COMBINED:  # of a config, not of a dataset
+            out.unknown.append(f"{where}.{name} = {shown_as(value)}")
+        else:
             sort_out(out, name, value, f"{where}.{name}", {})
 
 
@@ -75,8 +90,6 @@ def _settle(out: Imported, chains: Sequence[tuple[str, Chain]], general: Mapping
                 put(out, name, general[name], key, f"general.{name}")
             continue
         said = [(where, next((layer[name] for layer in chain if layer.get(name) is not None), None)) for where, chain in chains]
-        if not said:
-            said = [("general", general.get(name))]
         first = said[0][1]
         if first is not None:
             put(out, name, first, key, name)
@@ -84,12 +97,11 @@ def _settle(out: Imported, chains: Sequence[tuple[str, Chain]], general: Mapping
             if value != first:
                 reason = f"All folders have one {key.option} here; that of the first is taken."
                 out.unsupported.append((f"{other}: {name} = {shown_as(value)}", reason))
-    _masks(out, chains)
 
 
-def _masks(out: Imported, chains: Sequence[tuple[str, Chain]]) -> None:
+def _masks(out: Imported, chains: Sequence[tuple[str, Chain]], given: Mapping[str, Any]) -> None:
     """Masks are on for all folders or for none here. kohya's trainer looks at transparency only where alpha_mask is set."""
-    alpha = [bool(next((layer["alpha_mask"] for layer in chain if "alpha_mask" in layer), False)) for _, chain in chains]
+    alpha = [bool(next((layer["alpha_mask"] for layer in [*chain, given] if "alpha_mask" in layer), False)) for _, chain in chains]
     if any(alpha):
         for (where, _), own in zip(chains, alpha):
             if not own:
@@ -124,4 +136,5 @@ def _folder_names(out: Imported, given: Mapping[str, Any]) -> None:
         folders += found
     if folders:
         out.values["folders"] = folders
+    if folders or "caption_extension" in given:
         _extension(out, [[given]], given)

@@ -22,7 +22,7 @@ OF_LYCORIS = ("conv_dim", "conv_alpha", "use_cp", "use_tucker", "use_scalar", "t
 OF_THE_WINDOW = frozenset(
     "LoRA_type LyCORIS_preset conv_dim conv_alpha lr_warmup max_resolution optimizer epoch unit train_on_input decompose_both constrain rescaled "
     "factor use_cp use_tucker use_scalar train_norm bypass_mode dora_wd rank_dropout_scale full_matrix noise_offset_type additional_parameters "
-    "sdxl gpu_ids multi_gpu num_machines num_processes main_process_port dynamo_mode dynamo_use_dynamic dynamo_use_fullgraph "
+    "sdxl main_process_port dynamo_mode dynamo_use_dynamic dynamo_use_fullgraph "
     "extra_accelerate_launch_args model_list conv_alphas conv_dims use_wandb flux1_checkbox sd3_checkbox save_as_bool "
     "sdxl_checkbox learning_rate_te learning_rate_te1 learning_rate_te2 blockwise_fused_optimizers fused_optimizer_groups mem_eff_save".split()
 )

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .kohya_table import COMBINED, NEUTRAL, SECRETS, UNNEEDED, UNSUPPORTED, Key
+from .kohya_not_here import NEUTRAL, SECRETS, UNNEEDED, UNSUPPORTED
+from .kohya_table import COMBINED, Key
 
 Rows = list[tuple[str, str]]
 

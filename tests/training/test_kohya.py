@@ -16,7 +16,8 @@ from lora_studio.errors import UserError
 from lora_studio.studio import Studio
 from lora_studio.training.config import OPTIONS, TrainingConfig
 from lora_studio.training.kohya_export import HARMLESS, ONLY_HERE, PROMPTS, export
-from lora_studio.training.kohya_table import ARGUMENTS, COMBINED, OPTIMIZER_NAMES, UNNEEDED, UNSUPPORTED
+from lora_studio.training.kohya_not_here import UNNEEDED, UNSUPPORTED
+from lora_studio.training.kohya_table import ARGUMENTS, COMBINED, OPTIMIZER_NAMES
 from lora_studio.training.kohya_take import take
 from lora_studio.training.kohya_toml import flat, parse_toml, read
 from lora_studio.training.kohya_use import fit
