@@ -33,6 +33,8 @@ TELLING = ("progress", "tell", "told", "say")
 SPOKEN = ("message", "hint", "error", "reason", "note", "problem", "warning", "why", "text", "label", "title", "help", "about", "mistake", "words")
 #: Lists of what is shown.
 LISTS = ("warnings", "problems", "mistakes", "notes", "wrong", "missing", "reasons", "skipped", "said")
+#: Rows and tables of (what, why): the last is shown in two languages.
+REASONS = ("unsupported", "unneeded", "reasons")
 EXCEPTIONS = ("ValueError", "HTTPException", "JobError")
 MOST = 24  # alternatives of one expression
 
@@ -88,12 +90,16 @@ class Python:
                 yield from node.args[-1:]
             elif name in ("append", "extend", "insert") and isinstance(node.func, ast.Attribute) and called(node.func.value) in LISTS:
                 yield from texts_in(node.args[-1:])
+            elif name == "append" and isinstance(node.func, ast.Attribute) and called(node.func.value) in REASONS:
+                yield from reasons_in(node.args[-1])
             yield from (k.value for k in node.keywords if k.arg in SPOKEN)
         elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and node.value is not None:
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 name = called(target).strip("_").lower()
                 if name in LISTS or name in SPOKEN:
                     yield from texts_in([node.value])
+                if name in REASONS:
+                    yield from reasons_in(node.value)
         elif isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values):
                 if isinstance(key, ast.Constant) and key.value in (*SPOKEN, *LISTS, "next"):
@@ -115,6 +121,18 @@ def texts_in(expressions: Iterable[ast.expr]) -> Iterator[ast.expr]:
             yield from texts_in([one.value])
         else:
             yield one
+
+
+def reasons_in(node: ast.expr) -> Iterator[ast.expr]:
+    """Why, in a row or a table of them."""
+    if isinstance(node, ast.Dict):
+        for value in node.values:
+            yield from reasons_in(value)
+    elif isinstance(node, ast.Call):
+        if called(node.func) == "fromkeys":
+            yield from reasons_in(node.args[-1])
+    else:
+        yield node.elts[-1] if isinstance(node, ast.Tuple) else node
 
 
 def called(node: ast.AST) -> str:

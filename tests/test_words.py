@@ -91,6 +91,11 @@ def test_mistakes_are_found(collect: ModuleType, key: str, text: str, mistake: s
         ),
         ('warnings.append(f"{n} are left out.")\nprogress(1, 2, "Reading")\nnames.append("A name of ours")', {"{} are left out.", "Reading"}),
         ('x = {"note": ["{n} pictures", {"n": 1}], "path": "Some where"}', {"{n} pictures"}),
+        (
+            'UNSUPPORTED = {"a b": ((), "Not here."), **dict.fromkeys(("c d",), ((0,), "Not now."))}\n'
+            'out.unneeded.append((f"Key {k}", "Nor there."))',
+            {"Not here.", "Not now.", "Nor there."},
+        ),
         ('print("Said to a console.")\nlog(f"x {y}")\ndef f():\n  """Docs of it."""', set()),
     ],
 )

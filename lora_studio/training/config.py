@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from ..errors import UserError
-from .options import CHOICES, FINDS_RATE, RANGES
+from .options import CHOICES, FINDS_RATE, LEAST_SCALE, RANGES
 
 Parse = Callable[[Any], Any]
 
@@ -259,7 +259,7 @@ def _together(config: TrainingConfig) -> list[str]:
         problems.append(f"resolution: both sides must be multiples of 8, got {config.resolution[0]}x{config.resolution[1]}")
     if config.unet_lr == 0 and config.text_lr == 0:
         problems.append("unet_lr, text_lr: both are 0, so nothing would be trained")
-    if config.optimizer in FINDS_RATE and max(config.unet_lr, config.text_lr) < 0.01:
+    if config.optimizer in FINDS_RATE and max(config.unet_lr, config.text_lr) < LEAST_SCALE:
         problems.append(f"unet_lr: {config.optimizer} finds the learning rate by itself and only scales it with this; set it to 1")
     if config.prior_weight and not config.trigger:
         problems.append("prior_weight: needs a trigger word, since it trains what happens without it")

@@ -26,7 +26,7 @@ from .kohya_table import (
     SCHEDULERS,
     SPELLINGS,
 )
-from .options import RANGES
+from .options import FINDS_RATE, LEAST_SCALE, RANGES
 
 OWN, INSTEAD = "own_options", "own_instead"
 STEPS_UNSAID = 1600  # kohya's length when a file names none
@@ -53,6 +53,7 @@ def take(config: Mapping[str, Any], dataset: Mapping[str, Any] | None = None, pr
         if out.values.get(name) is None:
             out.values.pop(name, None)
     _within(out)
+    _found_rates(out)
     _own(out, given)
     return out
 
@@ -69,6 +70,17 @@ def _within(out: Imported) -> None:
     if any(side % 8 for side in sides):
         out.values["resolution"] = nearest = [max(64, side // 8 * 8) for side in sides]
         out.unsupported.append((f"resolution = {shown_as(size)}", f"Sides are multiples of 8; {'x'.join(map(str, nearest))} is taken."))
+
+
+def _found_rates(out: Imported) -> None:
+    """An optimizer that finds the learning rate hardly learns at the rates of the others, which such files name all the same."""
+    rates = {name: float(out.values[name]) for name in ("unet_lr", "text_lr") if name in out.values}
+    if out.values["optimizer"] not in FINDS_RATE or max(rates.values(), default=1.0) >= LEAST_SCALE:
+        return
+    for name, rate in rates.items():
+        if rate:
+            out.values[name] = 1.0
+            out.unsupported.append((f"{name} = {rate}", "This optimizer finds the learning rate by itself and only scales it with this; 1 is taken."))
 
 
 # -- keys that belong together ---------------------------------------------------
@@ -96,7 +108,7 @@ def _optimizer(out: Imported, given: Mapping[str, Any]) -> None:
         said = "AdamW8bit" if given.get("use_8bit_adam") else "Lion" if given.get("use_lion_optimizer") else ""
     name = OPTIMIZERS.get(said.lower())
     if name is None and (name := SAME_OPTIMIZER.get(said.lower())):
-        out.notes.append(f"{said} is taken as {name}: the same method, with other memory.")
+        out.notes.append(f"{given['optimizer_type']} is taken as {name}: the same method, with other memory.")
     if name is None:
         out.unsupported.append((f"optimizer_type = {shown_as(said)}", "This optimizer is not here; AdamW is taken, with its own arguments."))
         if given.get("optimizer_args"):

@@ -16,6 +16,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 #: optimizers that find the learning rate by themselves
 FINDS_RATE = ("prodigy", "dadapt_adam", "dadapt_lion")
+#: what they find is multiplied by the learning rate: less than this is a mistake, less or more than that is rarely meant
+LEAST_SCALE, USUAL_SCALE = 0.01, (0.2, 2.0)
 
 RANGES: dict[str, tuple[float, float]] = {
     "repeats": (1, 10_000),

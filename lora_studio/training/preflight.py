@@ -20,6 +20,7 @@ from . import memory
 from .basefile import family_of
 from .config import TrainingConfig
 from .events import FILE, read_events
+from .options import FINDS_RATE, USUAL_SCALE
 from .pictures import caption_lengths, scan
 from .presets import SIZES
 
@@ -128,6 +129,8 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
         warnings.append(f"About {long} captions are longer than {config.max_tokens} tokens; what is beyond is not learned.")
     if config.masked_loss and pictures and not any(has_mask(*one) for one in pictures[:MASKS_LOOKED_FOR]):
         warnings.append("Masked loss is on, but no picture is transparent or has a mask: every picture is learned as a whole.")
+    if scaled := _scale_hint(config):
+        warnings.append(scaled)
     if regular:
         warnings.append(f"{regular} regularisation pictures are repeated or left out to match; the step count is about twice this one.")
 
@@ -204,6 +207,15 @@ def _size_mistake(config: TrainingConfig, family: str) -> str:
         return ""
     w, h = config.resolution
     return f"This base model was made for pictures of {own}x{own}; {w}x{h} is far from that, and what is learned gets worse."
+
+
+def _scale_hint(config: TrainingConfig) -> str:
+    """A warning where the rate that an optimizer finds is scaled far up or down. It has one for all; the UNet's counts."""
+    rate = config.unet_lr or config.text_lr
+    low, high = USUAL_SCALE
+    if config.optimizer not in FINDS_RATE or low <= rate <= high:
+        return ""
+    return f"{config.optimizer} finds the learning rate by itself and multiplies it by {rate:g}: 1 is usual, 0.5 where it overshoots."
 
 
 def measured_speed(runs: Sequence[Path], config: TrainingConfig) -> float | None:

@@ -174,6 +174,13 @@ def test_prompts_in_tables(kind: str, tmp_path: Path) -> None:
     assert read([config]).values["sample_prompts"] == ["mira, smile", "mira, hat"]
 
 
+def test_rates_of_others_for_an_optimizer_that_finds_its_own() -> None:
+    found = take({"optimizer_type": "Prodigy", "learning_rate": "1e-4", "text_encoder_lr": 0, "seed": -1, "max_token_length": 255})
+    config = TrainingConfig.from_dict(fit(found))
+    assert (config.unet_lr, config.text_lr, config.seed, config.max_tokens) == (1, 0, 42, 225)
+    assert named(found.unsupported) == {"unet_lr", "seed", "max_tokens"}
+
+
 def test_masks_that_kohya_s_trainer_would_not_look_at() -> None:
     dataset = {"datasets": [{"subsets": [{"image_dir": "/a"}]}]}
     assert any("transparency counts" in note for note in take({"masked_loss": True}, dataset).notes)

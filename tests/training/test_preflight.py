@@ -110,6 +110,19 @@ def test_masked_loss_without_a_mask_is_told(tmp_path: Path) -> None:
     assert not any(said in warning for warning in preflight(config(tmp_path, masked_loss=True)).warnings)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "unet", "text", "told"),
+    [
+        ("prodigy", 1, 1, False), ("dadapt_adam", 0.5, 0.1, False), ("prodigy", 0.05, 1, True), ("dadapt_lion", 0, 5, True),
+        ("adamw", 5e-4, 1e-4, False),
+    ],
+)  # fmt: skip
+def test_a_found_rate_scaled_far_up_or_down_is_told(tmp_path: Path, optimizer: str, unet: float, text: float, told: bool) -> None:
+    make(tmp_path / "d", [(512, 512)])
+    check = preflight(config(tmp_path, optimizer=optimizer, unet_lr=unet, text_lr=text))
+    assert any("finds the learning rate by itself" in warning for warning in check.warnings) is told
+
+
 def test_a_full_disk_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "d", [(512, 512)])
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("usage", (), {"free": 1000})())
