@@ -36,7 +36,8 @@ def take_dataset(out: Imported, given: Mapping[str, Any], dataset: Mapping[str, 
     _list_strange(out, general, "general", names)
     folders: list[dict[str, Any]] = []
     chains: list[tuple[str, Chain]] = []
-    datasets = list(dataset.get("datasets") or ())
+    said = dataset.get("datasets") or ()
+    datasets = [said] if isinstance(said, Mapping) else list(said)  # folders may stand there without a dataset around them
     for d, one in enumerate(datasets):
         _list_strange(out, {k: v for k, v in one.items() if k != "subsets"}, f"datasets[{d}]", names)
         for s, subset in enumerate(one.get("subsets") or ()):
@@ -47,6 +48,10 @@ def take_dataset(out: Imported, given: Mapping[str, Any], dataset: Mapping[str, 
                 continue
             if any(earlier.get("image_dir") == subset["image_dir"] for earlier in one["subsets"][:s]):
                 out.notes.append(f"{where} names a folder of this dataset again; it is left out, as kohya's trainer does.")
+                continue
+            if next((layer["validation_split"] for layer in (subset, one, general) if "validation_split" in layer), 0) >= 1:
+                reason = "There are no folders for validation alone here, so it is left out; validation_split holds pictures back."
+                out.unsupported.append((f"{where}: validation_split = 1", reason))
                 continue
             folders.append(_folder(subset, one, general, given))
             chains.append((where, [subset, one, general]))

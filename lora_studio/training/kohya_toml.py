@@ -54,7 +54,7 @@ def read(files: Sequence[Path]) -> Imported:
         elif kohya_gui.is_gui(values):
             found = kohya_gui.plain(values)
         else:
-            if isinstance(values.get("datasets"), list) or set(values) <= {"general", "datasets"}:
+            if isinstance(values.get("datasets"), (list, dict)) or set(values) <= {"general", "datasets"}:
                 dataset = {name: values.pop(name) for name in ("general", "datasets") if name in values}
             found, twice = flat(values), said_twice(values)
         config.update(found)

@@ -189,6 +189,19 @@ def test_masks_that_kohya_s_trainer_would_not_look_at() -> None:
     assert take({"alpha_mask": True}, dataset).values["masked_loss"] is True
 
 
+def test_a_folder_for_validation_is_not_trained_on() -> None:
+    subsets = [{"image_dir": "/a"}, {"image_dir": "/b", "validation_split": 1.0}]
+    found = take({}, {"datasets": [{"subsets": subsets}]})
+    assert [folder["path"] for folder in found.values["folders"]] == ["/a"] and found.values["validation_split"] == 0
+    assert "datasets[0].subsets[1]: validation_split" in named(found.unsupported)
+
+
+def test_folders_without_a_dataset_around_them(tmp_path: Path) -> None:
+    (tmp_path / "d.toml").write_text('[[datasets.subsets]]\nimage_dir = "/a"\nnum_repeats = 8\nalpha_mask = true\n', encoding="utf-8")
+    found = read([tmp_path / "d.toml"])
+    assert (found.values["folders"], found.values["masked_loss"]) == ([{"path": "/a", "repeats": 8}], True)
+
+
 def test_a_dataset_file_whose_folders_are_still_to_be_named() -> None:
     datasets = [{"keep_tokens": 2, "resolution": 640, "subsets": [{"image_dir": ""}]}]
     found = take({}, {"general": {"learning_rate": 1, "is_reg": True, "resolution": 512}, "datasets": datasets})
