@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .kohya_kinds import sound
 from .kohya_report import Imported, put, shown_as, sort_out
 from .kohya_table import ARGUMENTS, COMBINED, IN_DATASET, OF_FOLDER, Key
 
@@ -29,7 +30,10 @@ def take_dataset(out: Imported, given: Mapping[str, Any], dataset: Mapping[str, 
     for name in ("train_data_dir", "reg_data_dir"):
         if name in given:
             out.notes.append(f"The dataset file goes before {name} = {shown_as(given[name])}, as in kohya's trainer.")
-    general = dict(dataset.get("general") or {})
+    if not _well_formed(dataset):
+        out.unsupported.append(("datasets", "This is not in the form of kohya's dataset files; folders and what is said of them are left out."))
+        return
+    general = sound(out, dataset.get("general") or {}, "general.")
     for name in set(dataset) - {"general", "datasets"}:
         out.unknown.append(f"{name} = {shown_as(dataset[name])}")
     names = {IN_DATASET.get(k, k): key for k, key in ARGUMENTS.items() if key.level}
@@ -39,9 +43,11 @@ def take_dataset(out: Imported, given: Mapping[str, Any], dataset: Mapping[str, 
     said = dataset.get("datasets") or ()
     datasets = [said] if isinstance(said, Mapping) else list(said)  # folders may stand there without a dataset around them
     for d, one in enumerate(datasets):
+        one = {"subsets": one.get("subsets"), **sound(out, {k: v for k, v in one.items() if k != "subsets"}, f"datasets[{d}].")}
         _list_strange(out, {k: v for k, v in one.items() if k != "subsets"}, f"datasets[{d}]", names)
         for s, subset in enumerate(one.get("subsets") or ()):
             where = f"datasets[{d}].subsets[{s}]"
+            subset = sound(out, subset, f"{where}.")
             _list_strange(out, subset, where, names)
             if not subset.get("image_dir"):
                 out.unsupported.append((where, "It names no image_dir, so it is left out."))
@@ -63,6 +69,16 @@ def take_dataset(out: Imported, given: Mapping[str, Any], dataset: Mapping[str, 
     chains = chains or [("general", [general])]
     _settle(out, chains, general, names)
     _masks(out, chains, given)
+
+
+def _well_formed(dataset: Mapping[str, Any]) -> bool:
+    said = dataset.get("datasets") or ()
+    datasets = [said] if isinstance(said, Mapping) else said
+    return (
+        isinstance(dataset.get("general") or {}, Mapping)
+        and isinstance(datasets, Sequence)
+        and all(isinstance(one, Mapping) and all(isinstance(s, Mapping) for s in one.get("subsets") or ()) for one in datasets)
+    )
 
 
 def _list_strange(out: Imported, values: Mapping[str, Any], where: str, names: Mapping[str, Key]) -> None:

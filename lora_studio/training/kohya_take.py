@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .kohya_dataset import take_dataset
+from .kohya_kinds import sound
 from .kohya_network import take_network
 from .kohya_report import Imported, bare, pairs, put, shown_as, sort_out
 from .kohya_samples import take_samples
@@ -36,6 +37,7 @@ def take(config: Mapping[str, Any], dataset: Mapping[str, Any] | None = None, pr
     """Flat arguments and a dataset file as our options."""
     out = Imported()
     given = {SPELLINGS.get(k, k): v for k, v in config.items() if v not in (None, "")}
+    given = sound(out, given)
     for name, value in given.items():
         sort_out(out, name, value, name, ARGUMENTS)
     for name, key in ARGUMENTS.items():

@@ -12,6 +12,7 @@ from . import presets
 from .config import TrainingConfig
 from .kohya_report import Imported
 from .kohya_table import ARGUMENTS
+from .options import FINDS_RATE
 from .prepare import by_field
 
 #: stand-ins for what every configuration needs, while the rest is checked
@@ -50,6 +51,8 @@ def fit(found: Imported) -> dict[str, Any]:
                     better: Any = [round(int(side) / 8) * 8 for side in sides]
                 elif option in LEAST or option == "":
                     raise
+                elif option in ("unet_lr", "text_lr") and values.get("optimizer") in FINDS_RATE:
+                    better = 1.0
                 else:
                     better = defaults.get(option, TrainingConfig.__dataclass_fields__[option].default)
                 found.unsupported.append((f"{option} = {values.get(option)}", f"{mistakes[0]}. {better} is taken."))

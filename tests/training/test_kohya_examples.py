@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.kohya_export import PROMPTS, export
@@ -187,6 +189,19 @@ def test_masks_that_kohya_s_trainer_would_not_look_at() -> None:
     masked = {"datasets": [{"subsets": [{"image_dir": "/a", "conditioning_data_dir": "/m"}]}]}
     assert not any("transparency" in note for note in take({"masked_loss": True}, masked).notes)
     assert take({"alpha_mask": True}, dataset).values["masked_loss"] is True
+
+
+@settings(max_examples=150)
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted({*ARGUMENTS, *COMBINED} - {"own_options", "own_instead"})),
+        st.sampled_from([0, -1, 7, 0.5, "1e-4", "", "512,768", [512], True, "none", 1e9, [], ["a=1", "b"], {"a": 1}, "Prodigy"]),
+        max_size=8,
+    ),
+    st.sampled_from([None, {"datasets": 3}, {"datasets": ["a"]}, {"datasets": [{"subsets": [{"image_dir": 5}, {"flip_aug": []}]}]}]),
+)
+def test_what_nobody_should_write_is_listed_and_the_rest_is_taken(values: dict[str, Any], dataset: dict[str, Any] | None) -> None:
+    TrainingConfig.from_dict(fit(take(values, dataset)))
 
 
 def test_a_folder_for_validation_is_not_trained_on() -> None:
