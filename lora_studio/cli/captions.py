@@ -38,7 +38,7 @@ def _interrogate(args: argparse.Namespace, studio: Studio) -> Any:
     for one in seen:
         say(args, f"{one.path}\t{', '.join(one.tags)}" if not one.reason else f"{one.path}\t({one.reason})")
     if args.write:
-        say(args, f"{sum(one.written for one in seen)} captions written. Take them back with: undo FOLDER")
+        say(args, "{n} {caption|captions} written. Take them back with: undo FOLDER", n=sum(one.written for one in seen))
     return {"pictures": [one.to_dict() for one in seen]}
 
 
@@ -114,7 +114,7 @@ def _undo(args: argparse.Namespace, studio: Studio) -> Any:
     loose = studio.step_folder(Path(args.project), forward)  # captions that `interrogate --write` wrote outside any project
     report = loose or (studio.redo if forward else studio.undo)(studio.open(args.project))
     if report["done"]:
-        say(args, f"{'Undone' if args.command == 'undo' else 'Done again'}: {len(report['changed'])} captions.")
+        say(args, "{what}: {n} {caption|captions}.", what="Undone" if args.command == "undo" else "Done again", n=len(report["changed"]))
     else:
         say(args, f"There is nothing to {args.command}.")
     say_left_out(args, report["refused"])
@@ -125,10 +125,10 @@ def _history(args: argparse.Namespace, studio: Studio) -> Any:
     project = studio.open(args.project)
     if args.restore:
         report = studio.restore_captions(project)
-        say(args, f"{report.changed} captions are as they were at first.")
+        say(args, "{n} {caption is as it was|captions are as they were} at first.", n=report.changed)
     elif args.go is not None:
         moved = studio.go_to(project, "" if args.go == "0" else args.go)
-        say(args, f"{moved['steps']} steps, {len(moved['changed'])} captions.")
+        say(args, "{steps} {step|steps}, {n} {caption|captions}.", steps=moved["steps"], n=len(moved["changed"]))
         say_left_out(args, moved["refused"])
     found = studio.history(project)
     for line in found["lines"]:
@@ -158,11 +158,11 @@ def _captions(args: argparse.Namespace, studio: Studio) -> Any:
         return missing
     if args.action == "export":
         written = studio.captions_metadata(project, args.full_path, Path(args.target))
-        say(args, f"{written['pictures']} pictures written to {written['file']}.")
+        say(args, "{n} {picture|pictures} written to {file}.", n=written["pictures"], file=written["file"])
         return written
     if args.action in ("copy", "move"):
         moved = studio.transfer_pictures(project, studio.captions(project, args.filter)["names"], Path(args.target), args.action == "move")
-        say(args, f"{len(moved.pictures)} pictures with their captions are in {args.target}.")
+        say(args, "{n} {picture with its caption is|pictures with their captions are} in {target}.", n=len(moved.pictures), target=args.target)
         say_left_out(args, moved.skipped)
         return moved.to_dict()
     more: dict[str, Any] = {}
@@ -173,7 +173,7 @@ def _captions(args: argparse.Namespace, studio: Studio) -> Any:
         say_left_out(args, [(key, "it fits several pictures") for key in incoming.unclear])
     else:
         report = studio.repair_captions(project, args.encoding)
-    say(args, f"Changed {report.changed} captions.")
+    say(args, "Changed {n} {caption|captions}.", n=report.changed)
     return {**_plain(report), **more}
 
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from ..errors import UserError
 from ..progress import JsonProgress, Progress, console, silent
 from ..studio import Studio
+from ..wording import filled
 
 Handler = Callable[[argparse.Namespace, Studio], Any]
 Add = Callable[[str, Handler, str], argparse.ArgumentParser]
@@ -29,10 +30,10 @@ def progress_of(args: argparse.Namespace, label: str) -> Progress:
     return silent if args.quiet else console(label)
 
 
-def say(args: argparse.Namespace, text: str) -> None:
-    """A line for people; nothing where the answer is JSON."""
+def say(args: argparse.Namespace, text: str, **values: Any) -> None:
+    """A line for people, with its values filled in; nothing where the answer is JSON."""
     if not args.json:
-        print(text)
+        print(filled(text, values) if values else text)
 
 
 def say_left_out(args: argparse.Namespace, skipped: Sequence[Any]) -> None:

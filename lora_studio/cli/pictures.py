@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..studio import Studio
-from ..wording import filled
 from .console import Add, listed, progress_of, say, say_left_out
 
 
 def _new(args: argparse.Namespace, studio: Studio) -> Any:
     report = studio.new(args.name, args.images, progress_of(args, "new"))
-    say(args, f"{len(report['added'])} pictures are in {report['project']}.")
+    say(args, "{n} {picture is|pictures are} in {project}.", n=len(report["added"]), project=report["project"])
     say_left_out(args, report["skipped"])
     return report
 
@@ -25,7 +24,7 @@ def _add(args: argparse.Namespace, studio: Studio) -> Any:
     finally:
         for folder in args.images if args.take else ():
             shutil.rmtree(folder, ignore_errors=True)
-    say(args, f"{len(report['added'])} pictures were added.")
+    say(args, "{n} {picture was|pictures were} added.", n=len(report["added"]))
     say_left_out(args, report["skipped"])
     return report
 
@@ -33,11 +32,11 @@ def _add(args: argparse.Namespace, studio: Studio) -> Any:
 def _check(args: argparse.Namespace, studio: Studio) -> Any:
     report = studio.check(studio.open(args.project), progress_of(args, "check"))
     for advice in report["advice"]:
-        say(args, filled(advice["text"], advice["values"]))
+        say(args, advice["text"], **advice["values"])
         for name in advice["names"][:10]:
             say(args, f"  {name}")
     if not report["advice"]:
-        say(args, f"{report['total']} pictures, nothing to complain of.")
+        say(args, "{n} {picture|pictures}, nothing to complain of.", n=report["total"])
     return report
 
 
@@ -51,12 +50,12 @@ def _crop(args: argparse.Namespace, studio: Studio) -> Any:
     options = None if args.stored else _crop_options(args, studio)
     if args.plan_only:
         plan = studio.crop_plan(project, options, progress)
-        say(args, f"{len(plan.entries)} pictures would be cropped.")
+        say(args, "{n} {picture|pictures} would be cropped.", n=len(plan.entries))
         say_left_out(args, plan.skipped)
         return plan
     report = studio.crop(project, options, progress, args.force)
     there = f" ({len(report['unchanged'])} of them were there already)" if report["unchanged"] else ""
-    say(args, f"{len(report['written']) + len(report['unchanged'])} pictures are in the dataset{there}.")
+    say(args, "{n} {picture is|pictures are} in the dataset{there}.", n=len(report["written"]) + len(report["unchanged"]), there=there)
     say_left_out(args, report["skipped"])
     return report
 

@@ -86,10 +86,12 @@ class Prepared:
         tokenizer, limit = self.model.tokenizers[0], self.config.max_tokens
         long = sum(len(tokenizer.encode(", ".join(e.tags))) > limit for e in self.dataset.examples)
         if long:
-            self.events.write("warning", message=f"{long} captions are longer than {limit} tokens; what is beyond is not learned.")
+            what = "caption is" if long == 1 else "captions are"
+            self.events.write("warning", message=f"{long} {what} longer than {limit} tokens; what is beyond is not learned.")
         bare = sum(not e.tags and not e.is_reg for e in self.dataset.examples)
         if bare:
-            self.events.write("warning", message=f"{bare} pictures have no caption at all: what they show goes to every prompt.")
+            whose = "picture has" if bare == 1 else "pictures have"
+            self.events.write("warning", message=f"{bare} {whose} no caption at all: what is seen there goes to every prompt.")
 
     # -- latents -------------------------------------------------------------------------------------------------
 

@@ -119,20 +119,22 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
     if not images:
         problems.append("There is no readable picture to train on.")
     if missing:
-        what = f"they are trained with the trigger word {config.trigger} alone" if config.trigger else "there is no trigger word either"
-        warnings.append(f"{missing} pictures have no caption: {what}.")
+        what = f"trained with the trigger word {config.trigger} alone" if config.trigger else "there is no trigger word either"
+        warnings.append(f"{missing} {'picture has' if missing == 1 else 'pictures have'} no caption: {what}.")
     if enlarged:
-        warnings.append(f"{enlarged} of {images} pictures are much smaller than the resolution: they are enlarged, and blur is learned.")
+        warnings.append(f"Much smaller than the resolution: {enlarged} of {images}. Enlarged pictures teach blur.")
     if size_mistake := _size_mistake(config, family):
         warnings.append(size_mistake)
     if long:
-        warnings.append(f"About {long} captions are longer than {config.max_tokens} tokens; what is beyond is not learned.")
+        which = "caption is" if long == 1 else "captions are"
+        warnings.append(f"About {long} {which} longer than {config.max_tokens} tokens; what is beyond is not learned.")
     if config.masked_loss and pictures and not any(has_mask(*one) for one in pictures[:MASKS_LOOKED_FOR]):
         warnings.append("Masked loss is on, but no picture is transparent or has a mask: every picture is learned as a whole.")
     if scaled := _scale_hint(config):
         warnings.append(scaled)
     if regular:
-        warnings.append(f"{regular} regularisation pictures are repeated or left out to match; the step count is about twice this one.")
+        ones = "picture is" if regular == 1 else "pictures are"
+        warnings.append(f"{regular} regularisation {ones} repeated or left out to match; the step count is about twice this one.")
 
     measured = held_out(len(placed), config.validation_split, config.validation_seed)
     placed = [entry for k, entry in enumerate(placed) if k not in measured]
