@@ -22,7 +22,6 @@ from lora_studio.trainer.guard import MOST_ROLLBACKS, NotFiniteError, StopAskedE
 from lora_studio.trainer.lr import lr_at
 from lora_studio.trainer.objective import Objective
 from lora_studio.trainer.outputs import Outputs, release_memory
-from lora_studio.trainer.plan import smaller
 from lora_studio.trainer.prepared import Prepared, no_memory_left
 from lora_studio.trainer.reporter import Reporter
 from lora_studio.trainer.runtime import prepare
@@ -34,8 +33,14 @@ from lora_studio.training.events import EventWriter
 
 __all__ = ["Objective", "TrainingRun", "train"]
 
+#: steps between two looks at whether the graphics memory spills over
+LOOK_EVERY = 20
 #: what the first process tells the others after each step
 GO, STOP, ROLL_BACK = 0, 1, 2
+#: how a step went with the memory; what one process met counts for all
+ENOUGH, SPILLED, SHORT = 0, 1, 2
+SPILLS = "The graphics memory is full and Windows lends main memory to the card"
+MAKE_ROOM = "Close other programs that use the card, or stop and choose a smaller resolution or fp8_base."
 
 
 def train(run_dir: Path, config: TrainingConfig, events: EventWriter) -> None:
@@ -61,6 +66,7 @@ class TrainingRun:
         saved = self.team.tell(load_state(run_dir / "state") if self.team.main else None)
         self.position = saved[0] if saved else Position(processes=self.team.size)
         self._saved = saved
+        self._crowded = False
         self.last_save = time.monotonic()
         facts: dict[str, Any] = {}
         if self.team.size > 1:
@@ -181,18 +187,22 @@ class TrainingRun:
     def _gradients(self, group: list[list[int]], epoch: int, first: int) -> torch.Tensor:
         """The gradients of a group of batches, added up over all processes; returns the loss. Out of memory: again, with a smaller plan."""
         while True:
-            short = 0
+            memory = ENOUGH
             try:
                 loss = self._accumulate(group, epoch, first)
+                if self.position.step % LOOK_EVERY == LOOK_EVERY - 1 and self.parts.spills():
+                    memory = SPILLED
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-                short = 1
-            if not self.team.agree(short):
+                memory = SHORT
+            memory = self.team.agree(memory)
+            if memory == SHORT:
+                self.network.zero_grad()
+            if memory != ENOUGH:
+                self._relieve(memory)
+            if memory != SHORT:
                 break
-            self.network.zero_grad()
-            release_memory()
-            self._shrink()
         self.team.add([*(flat.grad for flat in self.network.flat.values() if flat.grad is not None), loss])
         return loss
 
@@ -213,14 +223,19 @@ class TrainingRun:
                 total += loss.detach()
         return total
 
-    def _shrink(self) -> None:
-        size = self.config.batch_size
-        plan = smaller(self.parts.plan, size, self.config.gradient_checkpointing)
-        if plan is None:
+    def _relieve(self, memory: int) -> None:
+        """A smaller plan, where memory ran out or spilled over: then the driver lends main memory, and every step takes many times longer."""
+        release_memory()
+        words = self.parts.shrink()
+        if memory == SHORT and not words:
             raise no_memory_left()
-        self.parts.follow(plan)
-        self.parts.remember_plan()
-        self.events.write("warning", message=f"There was not enough memory: {plan.words(size)} now. The result is the same, a little slower.")
+        if words and memory == SHORT:
+            self.events.write("warning", message=f"There was not enough memory: {words} now. The result is the same, a little slower.")
+        elif words:
+            self.events.write("warning", message=f"{SPILLS}, which is slow: {words} now. The result is the same.")
+        elif not self._crowded:
+            self._crowded = True
+            self.events.write("warning", message=f"{SPILLS}, which is slow. {MAKE_ROOM}")
 
     def _roll_back(self) -> None:
         """To the last state, with half the learning rate: a loss that is no number comes from steps that are too long."""

@@ -114,7 +114,7 @@ def run_metadata(
         "huber_schedule": None if config.loss_type == "l2" else config.huber_schedule,
         "huber_scale": None,
         "huber_c": None if config.loss_type == "l2" else config.huber_c,
-        "fp8_base": False,
+        "fp8_base": config.fp8_base,
         "fp8_base_unet": False,
         "batch_size_per_device": config.batch_size,
         "total_batch_size": config.batch_size * config.gradient_accumulation * processes,

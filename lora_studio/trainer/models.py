@@ -21,7 +21,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from lora_studio.errors import UserError
 from lora_studio.files import read_json
-from lora_studio.trainer import ldm_keys, noise
+from lora_studio.trainer import eight_bit, ldm_keys, noise
 from lora_studio.trainer.clip_tokens import ClipTokenizer
 from lora_studio.trainer.ldm_yaml import YamlFacts, read_yaml
 
@@ -70,10 +70,12 @@ def load_base(
     *,
     vae: str | Path = "",
     prediction: str = "auto",
+    fp8: bool = False,
 ) -> BaseModel:
     """Load a base model with gradients off, in eval mode; the VAE stays float32 (half precision overflows in some).
 
     `vae`: another VAE, as a file or diffusers folder. `prediction`: auto, epsilon or v_prediction.
+    `fp8`: UNet and text encoders are kept in 8 bits and compute in `dtype`.
     Raises UserError for anything that is not such a model.
     """
     path, device = Path(path), torch.device(device)
@@ -89,10 +91,12 @@ def load_base(
         model.prediction = prediction
     for module in (model.unet, model.vae, *model.text_encoders):
         module.requires_grad_(False).eval()
-    model.unet.to(device=device, dtype=dtype)
     model.vae.to(device=device, dtype=torch.float32)
-    for encoder in model.text_encoders:
-        encoder.to(device=device, dtype=dtype)
+    for module in (model.unet, *model.text_encoders):
+        module.to(dtype)
+        if fp8:
+            eight_bit.store(module, dtype, device)
+        module.to(device)
     if model.prediction == "auto":
         model.prediction = _probe_sd2_prediction(model)
     model.alphas_cumprod = model.alphas_cumprod.to(device)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+#: share of a card's memory that a driver which lends main memory leaves free when it has begun to do so
+NEARLY_NONE = 0.01
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -42,6 +45,11 @@ def smaller(plan: Plan, batch_size: int, checkpointing: bool) -> Plan | None:
         if known == plan:
             return next(following, None)
     return None
+
+
+def spills(reserved: int, free: int, total: int, *, lends: bool) -> bool:
+    """Whether a training has outgrown the card (bytes): where the driver `lends` main memory (Windows), nothing fails, all gets slow."""
+    return reserved > total or (lends and free < NEARLY_NONE * total)
 
 
 def choose(plans: list[Plan], measure: Callable[[Plan], float], limit: float) -> tuple[Plan, float]:

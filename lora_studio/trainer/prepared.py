@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from lora_studio.errors import UserError
 from lora_studio.files import atomic_write_json, read_json
 from lora_studio.trainer.average import Average
+from lora_studio.trainer.compiled import compile_blocks
 from lora_studio.trainer.data import Dataset, LatentCache, batches_of_epoch, build_dataset, draw_batch
 from lora_studio.trainer.guard import StopAskedError, out_of_memory
 from lora_studio.trainer.lr import warmup_steps
@@ -20,7 +22,7 @@ from lora_studio.trainer.network import LoraShape, attach
 from lora_studio.trainer.objective import Objective
 from lora_studio.trainer.optimizer import Optimizer
 from lora_studio.trainer.outputs import Length, release_memory
-from lora_studio.trainer.plan import Plan, candidates, choose
+from lora_studio.trainer.plan import Plan, candidates, choose, smaller, spills
 from lora_studio.trainer.runtime import Runtime
 from lora_studio.trainer.seeds import seed_of
 from lora_studio.trainer.start import start_from
@@ -48,7 +50,9 @@ class Prepared:
         for path, reason in self.dataset.skipped:
             events.write("warning", message=f"{path.name} is left out: {reason}")
         events.write("phase", name="model")
-        self.model: BaseModel = load_base(config.base, runtime.device, runtime.dtype, vae=config.vae, prediction=config.prediction)
+        self.model: BaseModel = load_base(
+            config.base, runtime.device, runtime.dtype, vae=config.vae, prediction=config.prediction, fp8=config.fp8_base
+        )
         self.model.clip_skip, self.model.max_tokens = config.clip_skip, config.max_tokens
         self._warn_of_captions()
         self.latents = LatentCache(self._encode_pixels, self.dataset)
@@ -66,6 +70,8 @@ class Prepared:
         if config.network_weights and fresh:
             for note in start_from(self.network, config.network_weights):
                 events.write("warning", message=note)
+        if config.compile and (reason := compile_blocks(self.model.unet, runtime.device)):
+            events.write("warning", message=f"The model cannot be compiled on this machine ({reason}): it is trained as it is.")
         self.optimizer = Optimizer(self.network, config, scaled=runtime.precision == "fp16")
         self.average = Average(self.network, config.ema_decay) if config.ema_decay > 0 else None
         self.objective = Objective(self.model, self.network, self.dataset, self.latents, config)
@@ -171,6 +177,14 @@ class Prepared:
             self.network.zero_grad()
             release_memory()
 
+    def spills(self) -> bool:
+        """Whether the driver has begun to use the machine's memory for this training."""
+        device = self.runtime.device
+        if device.type != "cuda":
+            return False
+        free, total = torch.cuda.mem_get_info(device)
+        return spills(torch.cuda.memory_reserved(device), free, total, lends=os.name == "nt")
+
     def follow(self, plan: Plan) -> None:
         """Train by this plan from now on."""
         if plan.checkpointing:
@@ -181,7 +195,17 @@ class Prepared:
                 encoder.gradient_checkpointing_disable()
         self.plan = plan
 
-    def remember_plan(self) -> None:
+    def shrink(self) -> str:
+        """Train by the next smaller plan from now on, after a restart too; says it in words, "" where there is none."""
+        config = self.config
+        plan = smaller(self.plan, config.batch_size, config.gradient_checkpointing)
+        if plan is None:
+            return ""
+        self.follow(plan)
+        self._remember_plan()
+        return plan.words(config.batch_size)
+
+    def _remember_plan(self) -> None:
         if self.team.main:
             atomic_write_json(self.dir / PLAN, {"parts": self.plan.parts, "checkpointing": self.plan.checkpointing})
 

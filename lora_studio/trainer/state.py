@@ -53,7 +53,7 @@ def save_state(folder: Path, position: Position, tensors: Mapping[str, torch.Ten
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
-        atomic_write_bytes(temporary / "tensors.safetensors", save({k: v.detach().cpu() for k, v in tensors.items()}))
+        atomic_write_bytes(temporary / "tensors.safetensors", save(_apart(tensors)))
         atomic_write_json(temporary / "state.json", {"format": FORMAT, **asdict(position)})
         if final.exists():  # the same step saved again: same content
             shutil.rmtree(final)
@@ -69,6 +69,18 @@ def save_state(folder: Path, position: Position, tensors: Mapping[str, torch.Ten
     for old in _folders(folder)[:-KEEP]:
         shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """On the processor, and each with memory of its own: some optimizers share a table among parameters, which the file format refuses."""
+    taken: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu()
+        place = own.untyped_storage().data_ptr()
+        found[name] = own.clone() if place in taken else own
+        taken.add(place)
+    return found
 
 
 def load_state(folder: Path) -> tuple[Position, dict[str, torch.Tensor]] | None:

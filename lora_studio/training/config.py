@@ -114,8 +114,10 @@ class TrainingConfig:
     max_tokens: int = 225
     prediction: str = "auto"
     precision: str = "auto"
+    fp8_base: bool = False
     save_precision: str = "fp16"
     gradient_checkpointing: bool = False
+    compile: bool = False
     cache_latents: bool = True
     threads: int = 0
     device: str = "auto"

@@ -423,6 +423,14 @@ FIELDS: dict[str, dict[str, tuple[str, str, str, str]]] = {
             "Precision", "训练精度",
             "bf16 or fp32 when the loss turns into not-a-number or samples are black.", "损失变成 NaN 或样图全黑时用 bf16 或 fp32。",
         ),
+        "fp8_base": (
+            "Base model in 8 bits", "底模用 8 位",
+            "Turn it on when the card is too small even with gradient checkpointing.", "开启梯度检查点后显存仍不足时开启。",
+        ),
+        "compile": (
+            "Compile the model", "编译模型",
+            "Turn it on for runs of many hundred steps; it does not pay for short ones.", "步数达到数百以上时开启；短训练得不偿失。",
+        ),
         "save_precision": (
             "Precision of the file", "保存精度",
             "fp32 only to go on working with the file.", "仅在还要继续加工文件时用 fp32。",

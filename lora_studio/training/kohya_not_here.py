@@ -74,7 +74,7 @@ SECRETS = ("wandb_api_key", "huggingface_token")
 UNNEEDED: dict[str, tuple[tuple[Any, ...], str]] = {
     **dict.fromkeys(
         "xformers sdpa mem_eff_attn lowram lowvram highvram max_data_loader_n_workers persistent_data_loader_workers vae_batch_size "
-        "cache_latents_to_disk cache_text_encoder_outputs_to_disk skip_cache_check cache_info torch_compile dynamo_backend fp8_base fp8_base_unet "
+        "cache_latents_to_disk cache_text_encoder_outputs_to_disk skip_cache_check cache_info dynamo_backend dynamo_mode fp8_base_unet "
         "cpu_offload_checkpointing text_encoder_batch_size disable_mmap_load_safetensors fused_backward_pass "
         "fp16_master_weights_and_gradients num_cpu_threads_per_process".split(),
         ((0,), _SPEED),

@@ -115,6 +115,8 @@ ARGUMENTS: dict[str, Key] = {
         lambda v: {"fp32": "float"}.get(v, v),
     ),
     "gradient_checkpointing": Key("gradient_checkpointing", False),
+    "fp8_base": Key("fp8_base", False, write=_or_none),
+    "torch_compile": Key("compile", False, write=_or_none),
     "cache_latents": Key("cache_latents", False),
     "sample_every_n_epochs": Key("sample_every_epochs", 0, write=_or_none),
     "validate_every_n_epochs": Key("validate_every_n_epochs", 1, write=lambda v: None if v == 1 else v),

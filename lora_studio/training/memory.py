@@ -24,6 +24,7 @@ def needed(config: TrainingConfig, family: str, lora_parameters: int) -> int:
     if family not in KEPT or max(config.resolution) < SMALLEST or config.device == "cpu":
         return 0
     width = 2 if config.precision == "fp32" else 1
+    weights = PARAMETERS[family] * (1 if config.fp8_base else 2 * width)
     pictures = config.batch_size * config.resolution[0] * config.resolution[1] / OWN_SIZE[family]
     kept = KEPT[family][config.gradient_checkpointing] * (ROOM_CHECKPOINTED if config.gradient_checkpointing else ROOM)
-    return round(CONTEXT + 2 * width * PARAMETERS[family] + BYTES_PER_LORA_PARAMETER * lora_parameters + width * pictures * kept)
+    return round(CONTEXT + weights + BYTES_PER_LORA_PARAMETER * lora_parameters + width * pictures * kept)

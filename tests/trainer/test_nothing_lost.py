@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from lora_studio.errors import UserError
-from lora_studio.trainer import data, guard, loop, outputs, plan, sampling, state
+from lora_studio.trainer import data, guard, loop, outputs, plan, prepared, sampling, state
 from lora_studio.trainer.__main__ import main
 from lora_studio.trainer.plan import Plan, candidates, choose, smaller
 from tests.trainer.runs import diary, digest, make_run, start
@@ -123,6 +123,23 @@ def test_plans_go_from_quick_to_small_and_a_dry_run_picks_the_first_that_fits() 
     assert choose(plans, measure, 4.6e9) == (Plan(2, True), 4.5e9)
     assert choose(plans, measure, 1.0)[0] == plans[-1]  # nothing fits: tried all the same
     assert [list(range(5))[s] for s in Plan(2).slices(5)] == [[0, 1], [2, 3, 4]] and len(list(Plan(4).slices(2))) == 2
+
+
+def test_memory_that_spills_over_is_noticed(tmp_path: Path, tiny_checkpoint: Path, pictures: Path, monkeypatch) -> None:
+    assert plan.spills(11, 5, 10, lends=False) and not plan.spills(9, 0, 10, lends=False)
+    assert plan.spills(900, 9, 1000, lends=True) and not plan.spills(900, 20, 1000, lends=True)
+
+    start(make_run(tmp_path / "a", tiny_checkpoint, pictures))
+    run = make_run(tmp_path / "b", tiny_checkpoint, pictures)
+    monkeypatch.setattr(loop, "LOOK_EVERY", 1)
+    monkeypatch.setattr(prepared.Prepared, "spills", lambda self: True)
+    events = start(run)
+    said = [e["message"] for e in events if e["type"] == "warning"]
+    # batches of 2: in one, in parts, both with checkpointing; then there is nothing left to do but to say so, once
+    assert len(said) == 4 and all("lends main memory" in words for words in said)
+    assert "parts of 1" in said[0] and "Close other programs" in said[3] and events[-1]["type"] == "finished"
+    whole, split = (load_file(tmp_path / n / "output" / "word-02.safetensors") for n in "ab")
+    assert all(torch.allclose(whole[k], split[k], atol=2e-4) for k in whole)
 
 
 def test_a_full_disk_waits_until_there_is_room(tmp_path: Path, tiny_checkpoint: Path, pictures: Path, monkeypatch) -> None:

@@ -15,6 +15,7 @@ from lora_studio.trainer import optimizers
 from lora_studio.trainer.network import _flatten
 from lora_studio.trainer.optimizer import Optimizer
 from lora_studio.trainer.optimizers import KINDS
+from lora_studio.trainer.state import Position, load_state, save_state
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.options import CHOICES, FINDS_RATE
 
@@ -141,3 +142,11 @@ def test_without_a_fused_step_the_plain_one_is_taken(tmp_path: Path, monkeypatch
         assert (parameter < 1).all()
     finally:
         optimizers._fused_works.cache_clear()
+
+
+def test_a_table_that_parameters_share_can_be_saved(tmp_path: Path) -> None:
+    """As the 8-bit optimizers' own tables on a processor: safetensors refuses tensors that share memory."""
+    table = torch.arange(8.0)
+    save_state(tmp_path, Position(step=1), {"a": table, "b": table, "c": table[:4], "d": torch.ones(2)})
+    position, tensors = load_state(tmp_path)
+    assert position.step == 1 and torch.equal(tensors["a"], table) and torch.equal(tensors["b"], table) and torch.equal(tensors["c"], table[:4])

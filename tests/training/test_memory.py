@@ -39,6 +39,7 @@ def test_memory_grows_with_what_makes_it_grow(tmp_path: Path) -> None:
     for more in ({"batch_size": 4}, {"resolution": (768, 768)}, {"network_dim": 128}, {"precision": "fp32"}):
         assert gigabytes(replace(c, **more), "sd1") > at
     assert gigabytes(replace(c, gradient_checkpointing=True), "sd1") < at
+    assert gigabytes(c, "sdxl") - gigabytes(replace(c, fp8_base=True), "sdxl") > 2.5  # half of its weights in 16 bits
     assert memory.needed(replace(c, device="cpu"), "sd1", 1) == memory.needed(replace(c, resolution=(128, 128)), "sd1", 1) == 0
     assert memory.needed(c, "", 1) == 0
 
@@ -59,7 +60,7 @@ def warnings(c: TrainingConfig, family: str, monkeypatch: pytest.MonkeyPatch) ->
 def test_pictures_that_are_too_small_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw(tmp_path / "d", (512, 512), (300, 300), (256, 1024), (200, 200))
     found, text = warnings(config(tmp_path), "sd1", monkeypatch)
-    assert found.enlarged == 2 and "2 of 4 pictures are much smaller than the resolution" in text
+    assert found.enlarged == 2 and "Much smaller than the resolution: 2 of 4" in text
     assert warnings(config(tmp_path, bucket_no_upscale=True), "sd1", monkeypatch)[0].enlarged == 0
 
 

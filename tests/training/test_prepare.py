@@ -93,7 +93,7 @@ def test_masks_and_regularisation_pictures_are_folders_of_the_run(studio: Studio
     settings = {"mask_dir": str(masks), "reg_dir": str(reg), "reg_repeats": "2", "repeats": "5", "masked_loss": True}
     found = studio.draft_training(project, base, "character", settings)
     assert not found.problems and found.check is not None and found.check.images_with_repeats == 50
-    assert any("1 regularisation pictures" in w for w in found.check.warnings)
+    assert any("1 regularisation picture is" in w for w in found.check.warnings)
     one, two = studio.configure(project, base, "character", settings).folders
     assert (one.repeats, one.conditioning_data_dir, one.is_reg) == (5, str(masks), False)
     assert (two.path, two.repeats, two.conditioning_data_dir, two.is_reg) == (str(reg), 2, "", True)
