@@ -222,5 +222,5 @@ class Prepared:
 def no_memory_left() -> UserError:
     return UserError(
         "There is not enough memory for these settings, even with one picture at a time and gradient checkpointing.",
-        "Use a smaller resolution or rank, set text_lr to 0, and close other programs that use the card.",
+        "Use a smaller resolution or rank, set text_lr to 0, turn fp8_base on, and close other programs that use the card.",
     )
