@@ -26,7 +26,7 @@ from .manifest import ALLOWED, MANIFEST, Manifest, Model, blocks, hash_of, is_sa
 
 MB = 1_000_000
 #: of a run's folder: what belongs to this machine or this moment
-LEFT_OUT = frozenset({"control", "process.json", "starting.lock", "plan.json"})
+LEFT_OUT = frozenset({"control", "process.json", "starting.lock", "plan.json", "layout.json"})
 TEXT = frozenset({".txt", ".json", ".jsonl", ".log", ".html", ".yaml"})
 
 

@@ -16,6 +16,7 @@ from lora_studio.trainer.average import Average
 from lora_studio.trainer.compiled import compile_blocks
 from lora_studio.trainer.data import Dataset, LatentCache, batches_of_epoch, build_dataset, draw_batch
 from lora_studio.trainer.guard import StopAskedError, out_of_memory
+from lora_studio.trainer.layout import find_quicker, lay_out
 from lora_studio.trainer.lr import warmup_steps
 from lora_studio.trainer.models import BaseModel, load_base
 from lora_studio.trainer.network import LoraShape, attach
@@ -34,7 +35,7 @@ from lora_studio.training.events import EventWriter
 EVERY = 0.25
 #: share of the free graphics memory that a plan may fill: beyond, some drivers spill into the machine's memory and crawl
 FILL = 0.92
-PLAN = "plan.json"
+PLAN, LAYOUT = "plan.json", "layout.json"
 
 
 class Prepared:
@@ -80,6 +81,7 @@ class Prepared:
         self.length = self._length()
         self.plan = Plan(1, config.gradient_checkpointing)
         self.follow(self._first_plan())
+        self._choose_layout()
 
     def _length(self) -> Length:
         config = self.config
@@ -158,16 +160,12 @@ class Prepared:
 
     def measure(self, plan: Plan) -> float:
         """Peak graphics memory in bytes of one step with the largest pictures; infinite where memory runs out."""
-        device, config = self.runtime.device, self.config
+        device = self.runtime.device
         self.follow(plan)
-        largest = max(range(len(self.dataset.examples)), key=lambda k: math.prod(self.dataset.examples[k].bucket))
         release_memory()
         torch.cuda.reset_peak_memory_stats(device)
         try:
-            draws = draw_batch(self.dataset, [largest] * config.batch_size, config, 1, 0)
-            noised = self.objective.draw(draws, 1, 0)
-            for rows in plan.slices(len(noised)):
-                self.objective.loss(noised[rows], preserve=config.prior_weight > 0).backward()
+            self.rehearse()
             return float(torch.cuda.max_memory_reserved(device))
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
@@ -176,6 +174,33 @@ class Prepared:
         finally:
             self.network.zero_grad()
             release_memory()
+
+    def rehearse(self) -> None:
+        """A step's forward and backward passes with the largest pictures; whoever calls it throws the gradients away."""
+        config = self.config
+        largest = max(range(len(self.dataset.examples)), key=lambda k: math.prod(self.dataset.examples[k].bucket))
+        draws = draw_batch(self.dataset, [largest] * config.batch_size, config, 1, 0)
+        noised = self.objective.draw(draws, 1, 0)
+        for rows in self.plan.slices(len(noised)):
+            self.objective.loss(noised[rows], preserve=config.prior_weight > 0).backward()
+
+    def _choose_layout(self) -> None:
+        """On a graphics card the order of numbers that is quicker there; kept, so that a resumed run computes as before."""
+        file, unet, device = self.dir / LAYOUT, self.model.unet, self.runtime.device
+        known = self.team.tell(read_json(file) if file.is_file() else None)
+        if known is None and self.config.memory_plan and device.type == "cuda":
+            try:
+                found = find_quicker(unet, self.rehearse, lambda: torch.cuda.synchronize(device))
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                found = False  # too tight for a rehearsal: as it is
+            known = self.team.tell({"channels_last": found})
+            self.network.zero_grad()
+            release_memory()
+            if self.team.main:
+                atomic_write_json(file, known)
+        lay_out(unet, bool(known and known["channels_last"]))
 
     def spills(self) -> bool:
         """Whether the driver has begun to use the machine's memory for this training."""
