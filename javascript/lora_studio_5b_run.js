@@ -7,6 +7,7 @@
     const PHASES = {
         dataset: "Reading the pictures", model: "Loading the base model", latents: "Preparing the pictures", training: "Training", sampling: "Drawing samples",
         validation: "Measuring the held-out pictures",
+        memory: "Measuring the graphics memory", compiling: "Compiling the model",
     };
     const LIMIT = 2400; // points kept while the page watches; then the server thins them again
     const number = (n, digits = 4) => (n === null || n === undefined ? "–" : String(+Number(n).toPrecision(digits)));

@@ -13,7 +13,7 @@ import torch
 from lora_studio.errors import UserError
 from lora_studio.files import atomic_write_json, read_json
 from lora_studio.trainer.average import Average
-from lora_studio.trainer.compiled import compile_blocks
+from lora_studio.trainer.compiled import compile_blocks, undo
 from lora_studio.trainer.data import Dataset, LatentCache, batches_of_epoch, build_dataset, draw_batch
 from lora_studio.trainer.guard import StopAskedError, out_of_memory
 from lora_studio.trainer.layout import find_quicker, lay_out
@@ -71,8 +71,6 @@ class Prepared:
         if config.network_weights and fresh:
             for note in start_from(self.network, config.network_weights):
                 events.write("warning", message=note)
-        if config.compile and (reason := compile_blocks(self.model.unet, runtime.device)):
-            events.write("warning", message=f"The model cannot be compiled on this machine ({reason}): it is trained as it is.")
         self.optimizer = Optimizer(self.network, config, scaled=runtime.precision == "fp16")
         self.average = Average(self.network, config.ema_decay) if config.ema_decay > 0 else None
         self.objective = Objective(self.model, self.network, self.dataset, self.latents, config)
@@ -82,6 +80,7 @@ class Prepared:
         self.plan = Plan(1, config.gradient_checkpointing)
         self.follow(self._first_plan())
         self._choose_layout()
+        self._compile()
 
     def _length(self) -> Length:
         config = self.config
@@ -201,6 +200,27 @@ class Prepared:
             if self.team.main:
                 atomic_write_json(file, known)
         lay_out(unet, bool(known and known["channels_last"]))
+
+    def _compile(self) -> None:
+        """Compile what is to be compiled, and look whether it computes the same; all processes or none."""
+        kind, model = self.config.compile, self.model
+        if kind == "off":
+            return
+        self.events.write("phase", name="compiling")
+
+        def gradients() -> torch.Tensor:
+            self.rehearse()
+            found = torch.cat([flat.grad.clone() for flat in self.network.flat.values() if flat.grad is not None])
+            self.network.zero_grad()
+            return found
+
+        model.graphs = kind == "graphs"
+        reason = compile_blocks(model.unet, kind, gradients, model.dtype)
+        if self.team.agree(int(bool(reason))):
+            undo(model.unet)
+            model.graphs = False
+            reason = reason or "another process could not"
+            self.events.write("warning", message=f"The model is not compiled ({reason}): it is trained as it is.")
 
     def spills(self) -> bool:
         """Whether the driver has begun to use the machine's memory for this training."""

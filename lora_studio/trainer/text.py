@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from lora_studio.trainer.compiled import new_step
 from lora_studio.trainer.models import BaseModel
 
 
@@ -100,5 +101,7 @@ def predict(
             height, width = latents.shape[-2] * 8, latents.shape[-1] * 8
             sizes = size_ids([(height, width, 0, 0, height, width)] * len(latents), latents.device)
         extra["added_cond_kwargs"] = {"text_embeds": text.pooled, "time_ids": sizes}
+    if model.graphs:
+        new_step()
     answer: torch.Tensor = model.unet(latents, timesteps, encoder_hidden_states=text.hidden, return_dict=False, **extra)[0]
     return answer

@@ -117,7 +117,7 @@ class TrainingConfig:
     fp8_base: bool = False
     save_precision: str = "fp16"
     gradient_checkpointing: bool = False
-    compile: bool = False
+    compile: str = "off"
     cache_latents: bool = True
     threads: int = 0
     device: str = "auto"

@@ -429,7 +429,8 @@ FIELDS: dict[str, dict[str, tuple[str, str, str, str]]] = {
         ),
         "compile": (
             "Compile the model", "编译模型",
-            "Turn it on for runs of many hundred steps; it does not pay for short ones.", "步数达到数百以上时开启；短训练得不偿失。",
+            "blocks for runs of many hundred steps; it does not pay for short ones. graphs where the batch is small and the card fast.",
+            "步数达到数百以上时用 blocks；短训练得不偿失。批次小、显卡快时可用 graphs。",
         ),
         "save_precision": (
             "Precision of the file", "保存精度",

@@ -15,7 +15,8 @@ TEXTS = frozenset(
     "save_model_as image_dir class_tokens".split()
 )
 FLAGS = frozenset(
-    "network_train_unet_only network_train_text_encoder_only cache_text_encoder_outputs use_8bit_adam use_lion_optimizer alpha_mask is_reg".split()
+    "network_train_unet_only network_train_text_encoder_only cache_text_encoder_outputs use_8bit_adam use_lion_optimizer alpha_mask "
+    "is_reg torch_compile".split()
 )
 TABLES = frozenset(("own_options", "own_instead"))
 _OF_DATASET = {IN_DATASET.get(name, name): name for name, key in ARGUMENTS.items() if key.level}

@@ -116,7 +116,10 @@ ARGUMENTS: dict[str, Key] = {
     ),
     "gradient_checkpointing": Key("gradient_checkpointing", False),
     "fp8_base": Key("fp8_base", False, write=_or_none),
-    "torch_compile": Key("compile", False, write=_or_none),
+    "torch_compile": Key(
+        "compile", "off", _choice({"true": "blocks", "1": "blocks", "false": "off", "0": "off"}, "Only true and false are known."),
+        lambda v: None if v == "off" else True,
+    ),
     "cache_latents": Key("cache_latents", False),
     "sample_every_n_epochs": Key("sample_every_epochs", 0, write=_or_none),
     "validate_every_n_epochs": Key("validate_every_n_epochs", 1, write=lambda v: None if v == 1 else v),

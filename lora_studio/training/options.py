@@ -12,6 +12,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "prediction": ("auto", "epsilon", "v_prediction"),
     "precision": ("auto", "fp32", "fp16", "bf16"),
     "save_precision": ("fp32", "fp16", "bf16"),
+    "compile": ("off", "blocks", "graphs"),
 }
 
 #: optimizers that find the learning rate by themselves
@@ -222,8 +223,9 @@ HELP: dict[str, tuple[str, str]] = {
         "底模以 8 位保存：其显存约减半（SDXL 少 2.6 GB），略慢，精度略低。",
     ),
     "compile": (
-        "Compile the UNet's transformer blocks: the first steps take a minute longer, all others less. Needs Triton on a graphics card.",
-        "编译 UNet 的 Transformer 块：最初几步多花一分钟，之后更快。显卡上需要 Triton。",
+        "Compile the UNet's transformer blocks: the start takes a minute longer, each step less. Needs Triton on a graphics card. "
+        "graphs: records them as CUDA graphs too, one for each bucket.",
+        "编译 UNet 的 Transformer 块：启动多花一分钟，之后每步更快。显卡上需要 Triton。graphs：另按分桶录制为 CUDA graph。",
     ),
     "save_precision": ("Number format of the saved LoRA.", "保存 LoRA 的精度。"),
     "gradient_checkpointing": ("Needs much less memory, takes about a third longer.", "大幅省显存，约慢三分之一。"),

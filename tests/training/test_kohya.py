@@ -148,9 +148,9 @@ def test_the_sdxl_notebook_with_prodigy_and_v_prediction() -> None:
 
 def test_a_base_in_8_bits_and_a_compiled_model_are_taken() -> None:
     found = take({"fp8_base": True, "torch_compile": True, "fp8_base_unet": True, "dynamo_backend": "inductor"})
-    assert found.values["fp8_base"] is True and found.values["compile"] is True
+    assert found.values["fp8_base"] is True and found.values["compile"] == "blocks"
     assert [row[0].split(" ")[0] for row in found.unneeded] == ["fp8_base_unet", "dynamo_backend"]
-    assert "compile" not in take({"torch_compile": False}).values or take({"torch_compile": False}).values["compile"] is False
+    assert take({"torch_compile": False}).values["compile"] == take({}).values["compile"] == "off"
 
 
 def test_prodigy_without_arguments_is_kohya_s_prodigy() -> None:
