@@ -44,7 +44,7 @@ RATES = {
     "dadapt_adam": (0.5, 0.5),  # at 1 it overshoots: the loss rises to five times its start
     "dadapt_lion": (0.5, 0.5),
     "came": (3e-4, 3e-4),  # at 1e-3 the loss rises and every picture shows the character
-    "sgd_nesterov": (8.0, 8.0),
+    "sgd_nesterov": (8.0, 8.0),  # below it hardly moves, at 20 and above some layers burst while others still hardly move
 }
 #: what suits one optimizer besides its rates
 MORE: dict[str, dict[str, Any]] = {}

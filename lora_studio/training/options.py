@@ -123,9 +123,9 @@ HELP: dict[str, tuple[str, str]] = {
         "文本编码器学习率，通常为 UNet 的一半到五分之一；0 为不训练。",
     ),
     "optimizer": (
-        "AdamW suits nearly everything; AdamW8bit saves memory. Lion and CAME want a third of its rates or less, SGD far larger ones. "
+        "AdamW suits nearly everything; AdamW8bit saves memory. Lion and CAME want a third of its rates or less; SGD learns little at any. "
         "Prodigy and D-Adaptation find the rate by themselves: set the rates to 1 (0.5 where D-Adaptation overshoots).",
-        "AdamW 几乎都适用；AdamW8bit 省显存。Lion 和 CAME 的学习率要降到它的三分之一以下，SGD 则要大得多。"
+        "AdamW 几乎都适用；AdamW8bit 省显存。Lion 和 CAME 的学习率要降到它的三分之一以下；SGD 用什么学习率都学得很少。"
         "Prodigy 和 D-Adaptation 自己寻找学习率：学习率填 1（D-Adaptation 过冲时填 0.5）。",
     ),
     "optimizer_args": (
