@@ -57,7 +57,6 @@ class ModelPainter:
         self.canvas = canvas
         self.device = str(chosen)
         self.notes: list[str] = []
-        self._batch = canvas.batch_size
 
     def draw(
         self, prompts: Sequence[TestPrompt], lora: Path | None, weight: float, drawn: Callable[[int], None]
@@ -80,8 +79,7 @@ class ModelPainter:
             return self._sample(prompts, drawn)
 
     def _sample(self, prompts: Sequence[TestPrompt], drawn: Callable[[int], None]) -> list[Image]:
-        import torch
-
+        from ..trainer.guard import out_of_memory
         from ..trainer.sampling import Prompt, sample
 
         c = self.canvas
@@ -90,18 +88,15 @@ class ModelPainter:
         def progress(done: int, total: int, message: str) -> None:
             drawn(done)
 
-        while True:
-            try:
-                return sample(self.model, asked, self._batch, progress)
-            except torch.cuda.OutOfMemoryError as error:
-                if self._batch == 1:
-                    raise UserError(
-                        f"There is not enough GPU memory to draw one picture of {c.width}x{c.height}.",
-                        "Close other programs that use the GPU, or evaluate with a smaller width and height.",
-                    ) from error
-                # the pictures of a batch do not depend on each other: a smaller batch draws the same ones
-                self._batch = max(1, self._batch // 2)
-                torch.cuda.empty_cache()
+        try:
+            return sample(self.model, asked, c.batch_size, progress)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise UserError(
+                f"There is not enough GPU memory to draw one picture of {c.width}x{c.height}.",
+                "Close other programs that use the GPU, or evaluate with a smaller width and height.",
+            ) from error
 
 
 def describe(painter: Any) -> dict[str, Any]:

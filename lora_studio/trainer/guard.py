@@ -40,6 +40,12 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or (isinstance(error, RuntimeError) and any(k in text for k in known))
 
 
+def release_memory() -> None:
+    """Give back what torch holds of the card and does not use."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def disk_full(error: BaseException | None) -> bool:
     """Whether an error was caused by a full disk, however it was put into words since."""
     while error is not None:

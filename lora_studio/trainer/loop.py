@@ -18,10 +18,10 @@ import torch
 from lora_studio.errors import UserError
 from lora_studio.trainer.board import Board
 from lora_studio.trainer.data import batches_of_epoch, draw_batch
-from lora_studio.trainer.guard import MOST_ROLLBACKS, NotFiniteError, StopAskedError, disk_full, out_of_memory, patiently
+from lora_studio.trainer.guard import MOST_ROLLBACKS, NotFiniteError, StopAskedError, disk_full, out_of_memory, patiently, release_memory
 from lora_studio.trainer.lr import lr_at
 from lora_studio.trainer.objective import Objective
-from lora_studio.trainer.outputs import Outputs, release_memory
+from lora_studio.trainer.outputs import Outputs
 from lora_studio.trainer.prepared import Prepared, no_memory_left
 from lora_studio.trainer.reporter import Reporter
 from lora_studio.trainer.runtime import prepare

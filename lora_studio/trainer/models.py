@@ -53,6 +53,8 @@ class BaseModel:
     dtype: torch.dtype
     clip_skip: int = 1
     max_tokens: int = 225
+    #: pictures that were drawn at once when memory was short
+    most_at_once: int = 1_000_000
     #: its blocks run as recorded CUDA graphs
     graphs: bool = False
     notes: list[str] = field(default_factory=list)

@@ -18,7 +18,7 @@ from lora_studio.files import atomic_path, atomic_write_json, read_json
 from lora_studio.trainer import export, metadata
 from lora_studio.trainer.board import Board
 from lora_studio.trainer.data import Dataset
-from lora_studio.trainer.guard import out_of_memory
+from lora_studio.trainer.guard import out_of_memory, release_memory
 from lora_studio.trainer.models import BaseModel
 from lora_studio.trainer.network import Network
 from lora_studio.trainer.sampling import Prompt, sample
@@ -184,11 +184,6 @@ class Outputs:
             for old in range(1, epoch):
                 if old <= epoch - keep * max(1, self.config.save_every_epochs):
                     export.remove_lora(self.folders, f"{self.session.stem}-{old:02d}", self.session.id)
-
-
-def release_memory() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _save_picture(picture: Image.Image, path: Path) -> None:

@@ -15,19 +15,20 @@ from lora_studio.files import atomic_write_json, read_json
 from lora_studio.trainer.average import Average
 from lora_studio.trainer.compiled import compile_blocks, undo
 from lora_studio.trainer.data import Dataset, LatentCache, batches_of_epoch, build_dataset, draw_batch
-from lora_studio.trainer.guard import StopAskedError, out_of_memory
+from lora_studio.trainer.guard import StopAskedError, out_of_memory, release_memory
 from lora_studio.trainer.layout import find_quicker, lay_out
 from lora_studio.trainer.lr import warmup_steps
 from lora_studio.trainer.models import BaseModel, load_base
 from lora_studio.trainer.network import LoraShape, attach
 from lora_studio.trainer.objective import Objective
 from lora_studio.trainer.optimizer import Optimizer
-from lora_studio.trainer.outputs import Length, release_memory
+from lora_studio.trainer.outputs import Length
 from lora_studio.trainer.plan import Plan, candidates, choose, smaller, spills
 from lora_studio.trainer.runtime import Runtime
 from lora_studio.trainer.seeds import seed_of
 from lora_studio.trainer.start import start_from
 from lora_studio.trainer.team import Team
+from lora_studio.trainer.tiles import in_tiles, use_tiles
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import EventWriter
 
@@ -109,10 +110,10 @@ class Prepared:
             try:
                 distribution = vae.encode(pixels.to(self.model.device)).latent_dist
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or getattr(vae, "use_tiling", True):
+                if not out_of_memory(error) or in_tiles(vae):
                     raise
                 release_memory()
-                vae.enable_tiling()
+                use_tiles(vae)
                 self.events.write("warning", message="There is not enough memory to encode a picture at once: it is done in tiles.")
                 distribution = vae.encode(pixels.to(self.model.device)).latent_dist
         return distribution.mean.cpu(), distribution.std.cpu()

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lora_studio.trainer.guard import out_of_memory, release_memory
 from lora_studio.trainer.models import BaseModel
 from lora_studio.trainer.text import Conditioning, concat, encode_prompts, predict
+from lora_studio.trainer.tiles import in_tiles, use_tiles
 
 Progress = Callable[[int, int, str], None]
 
@@ -49,17 +51,28 @@ def sample(
 ) -> list[Image.Image]:
     """Draw each prompt; one picture a prompt, in order. Prompts of one size and setting share batches.
 
-    `each_step` is called before every step and may raise to end the drawing.
+    `each_step` is called before every step and may raise to end the drawing. Where memory is short, fewer are drawn at once (they do
+    not depend on each other) and decoded in tiles; only when one does not fit either, the error of the device is raised.
     """
     groups: dict[tuple[int, int, int, float], list[int]] = {}
     for index, prompt in enumerate(prompts):
         groups.setdefault((prompt.width, prompt.height, prompt.steps, prompt.cfg), []).append(index)
     pictures: dict[int, Image.Image] = {}
     for indices in groups.values():
-        for start in range(0, len(indices), batch_size):
-            batch = indices[start : start + batch_size]
-            for index, picture in zip(batch, _sample_batch(model, [prompts[i] for i in batch], each_step), strict=True):
-                pictures[index] = picture
+        while indices:
+            batch = indices[: min(batch_size, model.most_at_once)]
+            try:
+                drawn = _sample_batch(model, [prompts[i] for i in batch], each_step)
+            except (RuntimeError, MemoryError) as error:
+                if len(batch) == 1 or not out_of_memory(error):
+                    raise
+                model.most_at_once = len(batch) // 2
+                drawn = []
+            if not drawn:
+                release_memory()
+                continue
+            pictures.update(zip(batch, drawn, strict=True))
+            indices = indices[len(batch) :]
             if progress is not None:
                 progress(len(pictures), len(prompts), "drawing samples")
     return [pictures[index] for index in range(len(prompts))]
@@ -136,7 +149,20 @@ def decode(model: BaseModel, latents: torch.Tensor) -> list[Image.Image]:
     """Latents (batch, 4, h, w) to pictures, one at a time (the VAE is what needs most memory); rounds down as the WebUI does."""
     pictures = []
     for one in latents.float().split(1):
-        image = model.vae.decode(one / model.vae.config.scaling_factor, return_dict=False)[0][0]
+        image = _decode_one(model, one / model.vae.config.scaling_factor)
         pixels = torch.clamp((image + 1.0) / 2.0, 0.0, 1.0).permute(1, 2, 0).cpu().numpy() * 255.0
         pictures.append(Image.fromarray(pixels.astype(np.uint8)))
     return pictures
+
+
+def _decode_one(model: BaseModel, latent: torch.Tensor) -> torch.Tensor:
+    try:
+        whole: torch.Tensor = model.vae.decode(latent, return_dict=False)[0][0]
+        return whole
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error) or in_tiles(model.vae):
+            raise
+    release_memory()
+    use_tiles(model.vae)
+    tiled: torch.Tensor = model.vae.decode(latent, return_dict=False)[0][0]
+    return tiled
