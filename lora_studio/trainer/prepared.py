@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -229,7 +230,8 @@ class Prepared:
         if device.type != "cuda":
             return False
         free, total = torch.cuda.mem_get_info(device)
-        return spills(torch.cuda.memory_reserved(device), free, total, lends=os.name == "nt")
+        lends = os.name == "nt" or "microsoft" in platform.release().lower()  # Windows, and Linux inside it
+        return spills(torch.cuda.memory_reserved(device), free, total, lends=lends)
 
     def follow(self, plan: Plan) -> None:
         """Train by this plan from now on."""
