@@ -3,7 +3,7 @@
     python benchmarks/optimizers.py OUT [--only adamw/lora/text ...] [--threads 2] [--epochs 5] [--v-base CHECKPOINT]
 
 Rows are optimizer / lora or locon / text or frozen (text encoder trained or not) / epsilon or v. What is done is kept in
-OUT/matrix.jsonl and not done again, so that the whole (36 trainings of a few minutes) can be spread over days. The demo
+OUT/matrix.jsonl and not done again, so that the whole (72 trainings of a few minutes) can be spread over days. The demo
 model predicts noise: a v-prediction training asks it for something it has not learned, which a LoRA of this size cannot give
 it; its rows say how much of the v-loss is learned instead. With --v-base they are measured like the others, on a demo model that predicts v:
 
