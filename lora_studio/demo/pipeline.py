@@ -28,6 +28,8 @@ TRIGGER = "mikuzu"
 """A word that is no tag and that the model has never seen."""
 
 IMAGES = 20
+#: what "captions left whole" means while training too: the preset leaves some tags out at random, and the trigger word learns those
+WHOLE: Mapping[str, Any] = {"tag_dropout": 0.0}
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,13 @@ def run_demo(
     kept_scores: dict[str, float | None] = {}
     if options.compare:
         kept = _prepare(studio, "traits_kept", pictures, who, keep=True, progress=progress)
-        run = _train(studio, kept, seed, options, progress)
+        run = _train(studio, kept, seed, options, progress, keep=True)
         last = evaluate(run.folder, replace(steps, epochs=(run.status().epoch,), weights=()), progress)["epochs"][-1]
         kept_scores = _three(last)
         kept_row = [Row(("traits left in the captions", "标签保留特征"), _drawn(run, last["epoch"]))]
 
     project = _prepare(studio, "traits_kept" if options.keep_traits else "demo", pictures, who, options.keep_traits, progress)
-    run = _train(studio, project, seed, options, progress)
+    run = _train(studio, project, seed, options, progress, options.keep_traits)
 
     def beside(best: Any, prompts: Sequence[Any]) -> list[Section]:
         if not kept_row:
@@ -98,8 +100,8 @@ def run_demo(
         heading = ("Why traits are removed", "为什么要移除特征")
         text = (
             "The same prompt and seeds: the trigger word alone. Traits that the captions name stay with their own tags; "
-            "left out, they go to the trigger word.",
-            "相同的提示词与种子：仅触发词。写在标签里的特征归各自的标签所有；移除后便归触发词所有。",
+            "left out, they go to the trigger word. Below, every caption was shown whole, without tag dropout.",
+            "相同的提示词与种子：仅触发词。写在标签里的特征归各自的标签所有；移除后便归触发词所有。下面一行训练时每条标签都完整使用，不随机省略。",
         )
         return [Section(heading, text, (Row(("traits removed", "移除特征"), alone, best=True), *kept_row))]
 
@@ -149,8 +151,8 @@ def _prepare(studio: Studio, name: str, pictures: Sequence[Path], who: Character
     return studio.open(folder)
 
 
-def _train(studio: Studio, project: Project, seed: int, options: DemoOptions, progress: Progress) -> Run:
-    config = studio.configure(project, DEMO_BASE, "demo", {"seed": seed, **(options.settings or {})})
+def _train(studio: Studio, project: Project, seed: int, options: DemoOptions, progress: Progress, keep: bool) -> Run:
+    config = studio.configure(project, DEMO_BASE, "demo", {"seed": seed, **(WHOLE if keep else {}), **(options.settings or {})})
     run = studio.train(project, config)
 
     def seen(event: RunEvent) -> None:

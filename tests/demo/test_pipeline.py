@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lora_studio.demo import pipeline
 from lora_studio.demo.pipeline import TRIGGER, draw_pictures, run_demo
 from lora_studio.demo.scene import parse_character
 from lora_studio.errors import UserError
@@ -41,3 +42,21 @@ def test_from_drawn_pictures_to_a_scored_lora(tmp_path: Path) -> None:
     assert (out / "report.html").is_file() and (out / "grid.png").is_file()
     captions = [p.read_text(encoding="utf-8") for p in (out / "projects" / "demo" / "dataset").glob("*.txt")]
     assert len(captions) == 6 and all(c.startswith(TRIGGER) and "blue hair" not in c and "hat" not in c.split(", ") for c in captions)
+
+
+@pytest.mark.parametrize(("keep", "more", "dropout"), [(False, None, None), (True, None, 0.0), (True, {"tag_dropout": 0.3}, 0.3)])
+def test_captions_left_whole_are_shown_whole(keep: bool, more: dict[str, float] | None, dropout: float | None) -> None:
+    """The preset leaves out tags at random: what stays away, the trigger word learns, which is what the comparison asks about."""
+    asked: list[dict[str, object]] = []
+
+    class AskedError(Exception):
+        pass
+
+    class Desk:
+        def configure(self, project: object, base: str, preset: str, settings: dict[str, object]) -> None:
+            asked.append(settings)
+            raise AskedError
+
+    with pytest.raises(AskedError):
+        pipeline._train(Desk(), None, 3, pipeline.DemoOptions(settings=more), pipeline.silent, keep)  # type: ignore[arg-type]
+    assert asked[0].get("tag_dropout") == dropout and asked[0]["seed"] == 3
