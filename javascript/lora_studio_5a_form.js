@@ -66,13 +66,13 @@
             }
             if (one.kind === "list") {
                 const area = h("textarea.ls-input", {...props, rows: 3, spellcheck: false, oninput: () => take(area.value)});
-                return {node: area, set: (v) => { area.value = show("list", v); }};
+                return {node: area, set: (v) => { if (document.activeElement !== area) area.value = show("list", v); }};
             }
             const number = {int: {type: "number", step: 1, min: one.min, max: one.max}, number: {type: "text", inputMode: "decimal"}}[one.kind] || {type: "text"};
             const input = h("input.ls-input", {...props, ...number, autocomplete: "off", spellcheck: false, oninput: () => take(input.value)});
-            // Left empty, the default is shown again.
-            input.addEventListener("change", () => { if (!input.value.trim() && !(one.name in settings)) input.value = show(one.kind, values[one.name]); });
-            return {node: input, set: (v) => { if (document.activeElement !== input || !input.value.trim() !== !String(v).trim()) input.value = show(one.kind, v); }};
+            // Nothing is written into a field while somebody types in it, an emptied one included; left empty, it shows the default again.
+            input.addEventListener("blur", () => { if (!input.value.trim() && !(one.name in settings)) input.value = show(one.kind, values[one.name]); });
+            return {node: input, set: (v) => { if (document.activeElement !== input) input.value = show(one.kind, v); }};
         }
 
         function fill() {

@@ -84,6 +84,30 @@ def test_the_form_shows_defaults_marks_changes_and_tells_mistakes(studio_page: C
     page.fill(".ls-options-search input", "")
 
 
+def test_nothing_is_written_into_a_field_that_is_being_typed_in(studio_page: Callable[..., str], page: Any, project: Project) -> None:
+    """The server's answer comes between emptying a field and typing the new value: "5" and "3" must not become "53"."""
+    open_train(page, studio_page("page", project.folder.parent.parent))
+    page.wait_for_function("document.querySelector('.ls-start').disabled === false")
+    epochs = option(page, "epochs").locator("input")
+    with page.expect_response(lambda answer: "/training/draft" in answer.url):
+        epochs.fill("")
+    page.wait_for_timeout(200)
+    assert epochs.input_value() == ""
+    page.keyboard.type("3")
+    assert epochs.input_value() == "3"
+    epochs.fill("")
+    epochs.blur()
+    assert epochs.input_value() == "5"  # left empty, it is the default again
+    # A line that was begun is not taken back either.
+    page.evaluate("document.querySelectorAll('.ls-options-group').forEach((d) => { d.open = true; })")
+    prompts = option(page, "sample_prompts").locator("textarea")
+    with page.expect_response(lambda answer: "/training/draft" in answer.url):
+        prompts.fill("one\n")
+    page.wait_for_timeout(200)
+    page.keyboard.type("two")
+    assert prompts.input_value() == "one\ntwo"
+
+
 def test_presets_are_kept_and_a_reload_keeps_what_was_typed(
     studio_page: Callable[..., str], page: Any, project: Project, console: Any
 ) -> None:
