@@ -19,7 +19,7 @@
             let choice = {base: "", preset: "character", settings: {}}, release = null;
 
             const picker = Studio.basePicker({picked: (path) => { choice.base = path; look(); }});
-            const card = Studio.runCard({changed: () => loadHistory(false)});
+            const card = Studio.runCard({changed: () => Studio.attempt(() => loadHistory(false))});
             const past = Studio.runHistory({open: (name) => { shown = name; Studio.attempt(() => card.show(project, name)); past.draw(project, history, name); card.node.scrollIntoView({block: "nearest"}); }, changed: (found) => { history = found; follow(); }});
             const cards = h("div.ls-cards", {role: "radiogroup", "aria-label": t("What do you train?")});
             const own = h("div.ls-row.ls-own-presets"), side = h("aside.ls-card.ls-preflight", {"aria-label": t("Before it starts")}), main = h("div");

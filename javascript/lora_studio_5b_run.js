@@ -28,6 +28,7 @@
             const mine = ++asked;
             const found = await Studio.api.get(p`projects/${id}/runs/${name}`);
             if (mine !== asked) return;
+            if (found.gone) { gone = true; clear(); return changed(); } // deleted in another window: the list says what there is
             if (run && run.name === name && run.state === "running" && found.state !== "running") tellEnd(found);
             run = found;
             if (run.state !== "running") stopping = false;
@@ -45,7 +46,7 @@
         // What the server tells: steps are added here; for anything else the run is asked for anew.
         function event(message) {
             if (!run || message.run !== run.name) return;
-            if (message.removed) { gone = true; return; } // the step shows another one
+            if (message.removed) { gone = true; return; } // deleted: the step asks for the list and shows another one
             if (message.message) Studio.toast(ts(message.message));
             const news = message.events.filter((e) => e.seq > run.seq);
             if (message.more || message.ended || (news.length && news[0].seq !== run.seq + 1) || news.some((e) => !["step", "phase"].includes(e.type))) {
@@ -84,7 +85,7 @@
         function buttons() {
             const live = run.state === "running";
             return [
-                live ? Studio.button(stopping ? t("Stopping…") : t("Stop"), async () => { await Studio.api.post(path("/stop")); stopping = true; draw(); }, {kind: "danger", disabled: stopping, title: t("Saves what is needed to go on, at the next step")}) : null,
+                live ? Studio.button(stopping ? t("Stopping…") : t("Stop"), async () => { await Studio.api.post(path("/stop")); stopping = true; if (run) draw(); }, {kind: "danger", disabled: stopping, title: t("Saves what is needed to go on, at the next step")}) : null,
                 live ? Studio.button(t("Save now"), async () => { await Studio.api.post(path("/ask/save")); Studio.toast(t("A LoRA is saved at the next step.")); }, {kind: "small"}) : null,
                 live && (run.config.sample_prompts || []).length ? Studio.button(t("Draw samples now"), async () => { await Studio.api.post(path("/ask/sample")); Studio.toast(t("Samples are drawn at the next step.")); }, {kind: "small"}) : null,
                 ["stopped", "failed", "crashed", "created"].includes(run.state) ? Studio.button(t("Resume"), resume, {kind: "primary"}) : null,
@@ -94,10 +95,10 @@
             ];
         }
         async function resume() {
-            const settings = Studio.state.session.settings;
+            const settings = Studio.state.session.settings, name = run.name;
             const found = await Studio.api.post(path("/resume"), {release: Boolean(Studio.state.session.has_txt2img && settings.release_model)});
             if (found.released) Studio.toast(ts(found.released.message));
-            await show(project, run.name);
+            await show(project, name);
             changed();
         }
         async function log() {
@@ -177,6 +178,7 @@
             look();
         }
 
-        return {node, show, event, run: () => run, clear() { run = null; node.hidden = true; clearTimeout(timer); }};
+        function clear() { run = null; node.hidden = true; clearTimeout(timer); }
+        return {node, show, event, run: () => run, clear};
     };
 })();

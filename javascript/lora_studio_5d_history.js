@@ -46,7 +46,7 @@
             const names = history.runs.map((r) => r.name).filter((n) => chosen.has(n));
             if (names.length < 2) { compare.replaceChildren(); return; }
             await Studio.attempt(async () => {
-                for (const n of names) curves.set(n, (await Studio.api.get(p`projects/${project}/runs/${n}`)).points);
+                for (const n of names) curves.set(n, (await Studio.api.get(p`projects/${project}/runs/${n}`)).points || []);
                 compare.replaceChildren();
                 Studio.chart(compare, {xLabel: t("Step"), yLabel: t("Loss (smoothed)"), format: (y) => String(+y.toPrecision(3)),
                     series: names.filter((n) => curves.get(n).length).map((n) => ({name: Studio.runTime(n), points: curves.get(n).map((x) => [x[0], x[2]])}))});

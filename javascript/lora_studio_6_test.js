@@ -30,6 +30,7 @@
                 if (!run()) chosen = (tests.runs.find((r) => r.state === "finished" && r.epochs.length) || tests.runs.find((r) => r.epochs.length) || tests.runs[0]).name;
                 const wanted = chosen, [view, loras] = await Promise.all([Studio.api.get(path() + "/evaluation"), Studio.api.get(p`projects/${id}/loras`)]);
                 if (id !== project || wanted !== chosen) return;
+                if (view.gone) return load(force); // deleted in another window since the runs were listed
                 const now = JSON.stringify([tests, chosen, view, loras]);
                 if (now === shown && !force) return;
                 shown = now;

@@ -109,10 +109,7 @@ def routes(context: Context) -> APIRouter:
 def _run(context: Context, project: Project, body: dict[str, Any]) -> str:
     """The name of the run to pack: one that is there, or a new one of the settings given."""
     if name := body.get("run"):
-        found = context.studio.run(project.folder, str(name))
-        if found.folder.name != name:
-            raise UserError(f"There is no run named {name}.")
-        return found.folder.name
+        return context.run(project, str(name)).folder.name
     return context.studio.prepare_training(project, *choice_of(context, project, body)).folder.name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from ..host.base import Host
 from ..jobs import Job, Jobs
 from ..project import Project
 from ..studio import Studio
+from ..training.runs import Run, list_runs
+from ..training.view import trashed
 from .hub import Hub
 
 if TYPE_CHECKING:
@@ -113,6 +116,26 @@ class Context:
         if not folder.is_dir():
             raise UserError(f"There is no project {name}.", "Make it first, or choose another one.")
         return Project.open(folder)
+
+    def run(self, project: Project, name: str) -> Run:
+        """The run of exactly this name: "last" and a path name none here. Raises UserError when there is none."""
+        for run in list_runs(project.runs_dir):
+            if run.folder.name == name:
+                return run
+        raise UserError(f"There is no run named {name}.", "Load the list again: it may have been deleted in another window.")
+
+    def look_at_run(self, project: str, name: str, look: Callable[[Run], dict[str, Any]]) -> dict[str, Any]:
+        """What ``look`` says of a run; {gone: true} for one in the trash.
+
+        Pages ask by themselves for the run that they show, and another window may have just deleted it: that is no error.
+        """
+        opened = self.project(project)
+        try:
+            return look(self.run(opened, name))
+        except UserError:
+            if name in trashed(opened.folder):
+                return {"gone": True}
+            raise
 
     def identity(self, project: Project) -> str:
         """The id of a project."""

@@ -45,7 +45,7 @@ def routes(context: Context) -> APIRouter:
         """A run's settings as files for kohya's trainer, with what they cannot say."""
 
         def work() -> bytes:
-            found = context.studio.run(context.project(project).folder, run)
+            found = context.run(context.project(project), run)
             with tempfile.TemporaryDirectory() as folder:
                 lost = context.studio.export_settings(found.config(), Path(folder))
                 data = io.BytesIO()

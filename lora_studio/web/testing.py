@@ -32,7 +32,7 @@ def routes(context: Context) -> APIRouter:
     own = router()
 
     def run_of(project: str, run: str) -> Run:
-        return context.studio.run(context.project(project).folder, run)
+        return context.run(context.project(project), run)
 
     # -- evaluations -----------------------------------------------------------
 
@@ -43,8 +43,8 @@ def routes(context: Context) -> APIRouter:
 
     @own.get(RUN + "/evaluation")
     async def evaluation(project: str, run: str) -> Response:
-        """The report of a run (null: not evaluated), where each of its pictures is, and the samples of the training."""
-        return JSON(await in_thread(lambda: context.studio.evaluation(run_of(project, run))))
+        """The report of a run (null: not evaluated), where its pictures are, the samples of the training; {gone: true} for a run in the trash."""
+        return JSON(await in_thread(context.look_at_run, project, run, context.studio.evaluation))
 
     @own.post(RUN + "/evaluate")
     async def evaluate(project: str, run: str, request: Request) -> Response:
@@ -53,7 +53,7 @@ def routes(context: Context) -> APIRouter:
 
         def start() -> Job:
             opened = context.project(project)
-            chosen = context.studio.run(opened.folder, run)
+            chosen = context.run(opened, run)
             if refused := sorted(NOT_FROM_A_PAGE & set(body)):
                 raise UserError(f"The evaluation cannot start: {', '.join(refused)} cannot be chosen here.")
             options = build(EvaluateOptions, body, "evaluation")
@@ -102,7 +102,7 @@ def routes(context: Context) -> APIRouter:
 
         def start() -> dict[str, Any]:
             opened = context.project(project)
-            chosen = context.studio.run(opened.folder, run)
+            chosen = context.run(opened, run)
             options = build(GridOptions, body, "grid")
             _one_at_a_time(context, opened)
             name = context.studio.plan_grid(chosen, options)
@@ -116,7 +116,7 @@ def routes(context: Context) -> APIRouter:
 
         def start() -> dict[str, Any]:
             opened = context.project(project)
-            chosen = context.studio.run(opened.folder, run)
+            chosen = context.run(opened, run)
             context.studio.grid(chosen, grid)
             return {"grid": grid, "job": _draw(context, opened, chosen, grid).to_dict()}
 
@@ -241,7 +241,7 @@ def _changed(context: Context, project: str, change: Any) -> dict[str, Any]:
 def _place(context: Context, project: Project, which: str, run: str) -> Path:
     lora_dir = context.studio.lora_dir
     if which == "run":
-        return context.studio.run(project.folder, run).folder
+        return context.run(project, run).folder
     places = {"project": project.folder, "output": project.output_dir, "lora": lora_dir / project.name if lora_dir else None}
     if which not in places:
         raise UserError("The request cannot be used: which should be project, output, lora or run.")

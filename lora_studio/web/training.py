@@ -38,10 +38,7 @@ def routes(context: Context) -> APIRouter:
     studio = context.studio
 
     def run_of(project: str, run: str) -> Run:
-        found = studio.run(context.project(project).folder, run)
-        if found.folder.name != run:  # "last" and "" name no run here
-            raise UserError(f"There is no run named {run}.")
-        return found
+        return context.run(context.project(project), run)
 
     # -- the form ----------------------------------------------------------------
 
@@ -139,8 +136,11 @@ def routes(context: Context) -> APIRouter:
 
     @own.get(RUN)
     async def detail(project: str, run: str) -> Response:
-        """How a run stands, its settings, at most 2,000 points of its loss curve, its samples; ``seq``: the last event taken in."""
-        return JSON(await in_thread(lambda: studio.run_detail(run_of(project, run))))
+        """How a run stands, its settings, at most 2,000 points of its loss curve, its samples; ``seq``: the last event taken in.
+
+        {gone: true} for one in the trash.
+        """
+        return JSON(await in_thread(context.look_at_run, project, run, studio.run_detail))
 
     @own.post(RUN + "/stop")
     async def stop(project: str, run: str) -> Response:

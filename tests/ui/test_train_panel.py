@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from lora_studio.project import Project
+from lora_studio.training.events import EventWriter
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 # Eight steps on one thread: two threads that wait for each other on a busy machine are many times slower.
@@ -176,6 +177,38 @@ def test_a_training_is_started_seen_through_a_reload_and_finished(
     page.click("text=Trash (1)")
     page.click(".ls-dialog .ls-row .ls-button >> nth=0")
     page.wait_for_selector(".ls-history tbody tr")
+
+
+@pytest.mark.parametrize(("step", "asked"), [("train", ""), ("test", "/evaluation")])
+def test_a_run_that_another_window_deletes_while_it_is_asked_for(
+    studio_page: Callable[..., str], page: Any, new_page: Callable[..., Any], project: Project, step: str, asked: str
+) -> None:
+    """The window is on its way to ask for the run while the other one moves it to the trash: no complaint, and the next run is shown."""
+    names = ["2026-01-01_00-00-00", "2026-01-02_00-00-00"]
+    for name in names:
+        run = project.runs_dir / name
+        run.mkdir(parents=True)
+        (run / "config.json").write_text(json.dumps({"output_name": "hana"}), encoding="utf-8")
+        EventWriter(run).write("stopped", step=3, epoch=1)
+    url = studio_page("page", project.folder.parent.parent)
+    open_train(page, url)
+    page.wait_for_selector(f".ls-history tr[data-run='{names[1]}']")
+    other = new_page()
+    held: list[Any] = []
+    other.add_init_script(f"localStorage.setItem('lora_studio.project', 'hana'); localStorage.setItem('lora_studio.step', '{step}');")
+    other.route(f"**/runs/{names[1]}{asked}", lambda route: held.append(route))
+    with other.expect_request(f"**/runs/{names[1]}{asked}"):
+        other.goto(url)
+    page.locator(f".ls-history tr[data-run='{names[1]}'] button", has_text="Delete").click()
+    page.click(".ls-dialog .ls-danger")
+    page.wait_for_selector(f".ls-history tr[data-run='{names[1]}']", state="detached")
+    assert held
+    for route in held:
+        route.continue_()
+    shown = ".ls-run:not([hidden]) h3" if step == "train" else ".ls-test-run option:checked"
+    text_is = "([where, text]) => (document.querySelector(where) || {textContent: ''}).textContent.includes(text)"
+    other.wait_for_function(text_is, arg=[shown, "2026-01-01 00:00:00"])
+    assert other.locator(".ls-toast.ls-error").count() == 0
 
 
 def test_downloads_are_offered_and_say_when_there_is_no_network(

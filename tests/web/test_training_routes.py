@@ -195,7 +195,8 @@ def test_a_run_is_started_followed_stopped_resumed_and_thrown_away(
     until(lambda: client.get(f"{HANA}/runs/{name}").json()["state"] == "finished")
 
     gone = client.delete(f"{HANA}/runs/{name}").json()
-    assert gone["runs"] == [] and gone["trash"] == [name] and client.get(f"{HANA}/runs/{name}").status_code == 422
+    assert gone["runs"] == [] and gone["trash"] == [name] and client.get(f"{HANA}/runs/{name}").json() == {"gone": True}
+    assert client.get(f"{HANA}/runs/{name}/evaluation").json() == {"gone": True} and client.get(f"{HANA}/runs/{name}/log").status_code == 422
     back = client.post(f"{HANA}/runs/{name}/restore").json()
     assert [r["name"] for r in back["runs"]] == [name] and back["trash"] == []
 
