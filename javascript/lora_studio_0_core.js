@@ -292,7 +292,8 @@
         const name = [event.shiftKey && event.key.length > 1 ? "shift" : "", event.ctrlKey || event.metaKey ? "ctrl" : "", event.altKey ? "alt" : "", event.key.length === 1 ? event.key.toLowerCase() : event.key]
             .filter(Boolean).join("+");
         const shifted = event.shiftKey && event.key.length === 1 && (event.ctrlKey || event.metaKey) ? "shift+" + name : name;
-        if (field) return;
+        const presses = ["Enter", " "].includes(event.key) && at.closest && at.closest("button, a[href], summary"); // what has the focus is meant
+        if (field || presses) return;
         for (const step of [Studio.state.step, "all"]) {
             const found = (shortcuts.get(step) || []).find((s) => s.key === shifted);
             if (found) { event.preventDefault(); found.run(event); return; }

@@ -30,7 +30,8 @@
             if (id !== null) take(await Studio.api.get(path("")), id);
             else changed(null);
         });
-        const send = (method, rest, body) => queue(async () => {
+        const send = (method, rest, body, possible = () => true) => queue(async () => {
+            if (!possible()) return; // asked when its turn has come: what was asked for before it counts
             const id = state.project;
             try {
                 take(await Studio.api[method](path(rest), {revision: state.revision, ...body}), id);
@@ -42,8 +43,8 @@
         state.change = (changes) => send("put", "/boxes", {changes});
         state.setOptions = (options) => send("put", "/options", options);
         state.takePlan = (plan) => send("put", "/plan-file", {plan});
-        state.back = () => (state.undo ? send("post", "/undo", {}) : Promise.resolve());
-        state.forward = () => (state.redo ? send("post", "/redo", {}) : Promise.resolve());
+        state.back = () => send("post", "/undo", {}, () => state.undo);
+        state.forward = () => send("post", "/redo", {}, () => state.redo);
         // Somebody (another page, a job) changed something: ask, unless that was us.
         state.follow = (event) => queue(async () => undefined).then(() => (event && event.revision === state.revision ? undefined : state.load()));
         state.get = (name) => state.entries[state.byName.get(name)];

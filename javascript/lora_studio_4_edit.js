@@ -9,6 +9,7 @@
             cards: (names) => { grid.update(names); if (large) large.update(names); controls(); },
             tags: () => { tags.show(); grid.recolour(); },
             selection: () => { grid.selection(); controls(); },
+            asked: () => { filter.show(); tags.show(); }, // at once: the answer may take a while
             trouble: (error) => filter.trouble(error),
         });
         let large = null;

@@ -1,6 +1,6 @@
 // A long list of which only what is in sight is in the page: ten thousand cards cost what twenty do.
 //
-// LoraStudio.virtual({height(width), narrowest, gap, draw(key) -> node, sight(keys), label}) -> {node, show(keys), redraw(), each(fn), cell(key), into(key), columns()}
+// LoraStudio.virtual({height(width), narrowest, gap, draw(key) -> node, sight(keys), label}) -> {node, show(keys, anew), redraw(), each(fn), cell(key), into(key), columns()}
 // All rows are equally high. A node lives as long as its key stays near the visible part; `sight` is told which keys those are.
 "use strict";
 (function () {
@@ -58,7 +58,9 @@
             waiting = requestAnimationFrame(() => { waiting = 0; look(false); });
         }
         function redraw() { measure(); look(true); }
-        function show(found) {
+        // anew: every node is drawn again, since what it says has changed; the list stays where it was scrolled to.
+        function show(found, anew = false) {
+            if (anew) { for (const cell of cells.values()) cell.remove(); cells.clear(); }
             keys = found;
             places = new Map(keys.map((key, k) => [key, k]));
             measure();

@@ -5,14 +5,14 @@
     const TAB = Math.random().toString(36).slice(2) + Date.now().toString(36);
     const BLOCK = 60;
 
-    // editState({names(), cards(names), tags(), selection(), trouble(error or null)}): told what has changed.
+    // editState({names(), cards(names), tags(), selection(), asked(), trouble(error or null)}): told what has changed.
     Studio.editState = function (tell) {
         const state = {
             project: null, loaded: false, query: {filter: "", include: [], exclude: [], sort: "name"}, names: [], total: 0, captions: 0, repeated: 0,
             present: {undo: "", redo: ""}, tags: [], kinds: new Map(), cards: new Map(), selected: new Set(), anchor: null, copied: null,
         };
         let epoch = 0, asked = 0, counting = 0, line = Promise.resolve(), wanted = new Set(), reading = false;
-        const path = (what = "") => Studio.p`projects/${state.project}/captions` + (what ? "/" + what : "");
+        const path = (what = "", id = state.project) => Studio.p`projects/${id}/captions` + (what ? "/" + what : "");
         const params = () => ({filter: state.query.filter, include: state.query.include, exclude: state.query.exclude});
 
         // -- looking ---------------------------------------------------------
@@ -83,9 +83,9 @@
         }
 
         // -- changing --------------------------------------------------------
-        // One change after the other, in the order in which they were asked for.
+        // One change after the other, in the order in which they were asked for; each in the project (its id) in which it was.
         function queue(work) {
-            const done = line.then(work);
+            const id = state.project, done = line.then(() => work(id));
             line = done.catch(() => {});
             return done;
         }
@@ -98,11 +98,10 @@
             if (card) state.cards.set(name, {...card, tags, epoch: -1});
         }
         // ops: [{op, name, tag, at, to, new, tags}]; gives what the server did, or undefined after telling what went wrong.
-        const change = (ops) => queue(async () => {
-            const id = state.project;
+        const change = (ops) => queue(async (id) => {
             const full = ops.map((op) => ({...op, seen: state.cards.has(op.name) ? state.cards.get(op.name).tags : null}));
             try {
-                const found = await Studio.api.post(path("ops"), {ops: full, tab: TAB});
+                const found = await Studio.api.post(path("ops", id), {ops: full, tab: TAB});
                 if (id !== state.project) return undefined;
                 took(found);
                 for (const [name, tags] of Object.entries(found.tags)) set(name, tags);
@@ -129,17 +128,23 @@
         const filtered = () => Boolean(state.query.filter.trim() || state.query.include.length || state.query.exclude.length);
         const preview = (options, which) => Studio.api.post(path("edit"), {options: {...options, dry_run: true}, ...scope(which)});
         // A bulk edit; with the revision of a preview it is refused (409) when the captions have changed since.
-        const bulk = (options, which, revision) => queue(async () => {
-            const found = await Studio.api.post(path("edit"), {options, ...scope(which), revision, tab: TAB});
+        const bulk = (options, which, revision, among = scope(which)) => queue(async (id) => {
+            const found = await Studio.api.post(path("edit", id), {options, ...among, revision, tab: TAB});
+            if (id !== state.project) return found;
             took(found);
             await load();
             if (found.refused.length) Studio.toast(t("{n} {caption was|captions were} left alone: {why}", {n: found.refused.length, why: Studio.ts(found.refused[0][1])}), "error");
             return found;
         });
-        const step = (what, entry) => queue(async () => {
+        // Which step that is, entry() says when its turn has come: what was asked for before it counts. null: none.
+        const step = (what, entry) => queue(async (id) => {
+            const at = id === state.project ? entry() : null;
+            if (at === null) return null;
             try {
-                const found = await Studio.api.post(path(what), {entry, tab: TAB});
+                const found = await Studio.api.post(path(what, id), {entry: at, tab: TAB});
+                if (id !== state.project) return found;
                 took(found);
+                tell.selection(); // there may be nothing more to take back
                 if (found.refused && found.refused.length) Studio.toast(t("{n} {caption was|captions were} left alone: {why}", {n: found.refused.length, why: Studio.ts(found.refused[0][1])}), "error");
                 await load();
                 Studio.refresh();
@@ -180,11 +185,12 @@
         }
         return Object.assign(state, {
             load, see, change, scope, preview, bulk, filtered, select, selectAll, selectNone, follow, look: loadSoon,
-            undo: () => (state.present.undo ? step("undo", state.present.undo) : Promise.resolve(null)),
-            redo: () => (state.present.redo ? step("redo", state.present.redo) : Promise.resolve(null)),
-            goTo: (entry) => step("goto", entry), restore: () => step("restore", ""),
+            // undo(entry): only that step, null when another one came after it.
+            undo: (only) => step("undo", () => (only && only !== state.present.undo ? null : state.present.undo || null)),
+            redo: () => step("redo", () => state.present.redo || null),
+            goTo: (entry) => step("goto", () => entry), restore: () => step("restore", () => ""),
             history: () => Studio.api.get(path("history")),
-            ask: (changes) => { Object.assign(state.query, changes); return load(); },
+            ask: (changes) => { Object.assign(state.query, changes); tell.asked(); return load(); },
         });
     };
 })();

@@ -40,8 +40,10 @@
             if (order === "traits") found = [...found].sort((a, b) => (b[4] === "trait") - (a[4] === "trait") || b[1] - a[1]);
             rows = new Map(found.map((row) => [row[0], row]));
             number.textContent = words ? t("{n} of {all}", {n: found.length, all: state.tags.length}) : String(state.tags.length);
-            list.show([]);
-            list.show(found.map((row) => row[0]));
+            const at = document.activeElement, row = at && at.closest(".ls-tag-row"), place = row && node.contains(row) ? [...row.children].indexOf(at) : -1, tag = row && row.dataset.tag;
+            list.show(found.map((one) => one[0]), true);
+            // Who goes through the list with the keyboard stays where they are.
+            if (place >= 0 && list.cell(tag)) list.cell(tag).children[place].focus({preventScroll: true});
         }
         return {node, show};
     };

@@ -77,7 +77,7 @@
     // A message with a way back.
     Studio.edited = function (state, text) {
         const note = Studio.toast(text, "ok"), entry = state.present.undo;
-        if (entry) note.append(Studio.button(t("Undo"), async () => { note.remove(); if (state.present.undo === entry) await state.undo(); else Studio.toast(t("Something else was edited since: use the history.")); }, {kind: "small"}));
+        if (entry) note.append(Studio.button(t("Undo"), async () => { note.remove(); if (!(await state.undo(entry))) Studio.toast(t("Something else was edited since: use the history.")); }, {kind: "small"}));
     };
 
     const check = (on = false) => h("input", {type: "checkbox", checked: on});

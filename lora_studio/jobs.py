@@ -65,14 +65,19 @@ class Jobs:
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
 
-    def start(self, kind: str, project: str, work: Work) -> Job:
+    def start(self, kind: str, project: str, work: Work, *, join: bool = False) -> Job:
         """Run ``work`` in a thread. One job of a kind at a time for each project.
+
+        ``join``: the one that is running already is as good, and given.
 
         Raises:
             UserError: such a job is running already.
         """
         with self._lock:
-            if any(j.state == RUNNING and j.kind == kind and j.project == project for j in self._jobs.values()):
+            running = next((j for j in self._jobs.values() if j.state == RUNNING and j.kind == kind and j.project == project), None)
+            if running is not None and join:
+                return running
+            if running is not None:
                 raise UserError("This is running already.", "Wait for its end, or stop it first.")
             job = Job(f"{int(time.time())}-{next(self._ids)}", kind, project, started=time.time())
             self._jobs[job.id] = job

@@ -117,11 +117,15 @@ def routes(context: Context) -> APIRouter:
                 if kind == "crop":  # captions came along, pictures came and went
                     context.hub.publish("dataset", identity, {"what": "crop"})
 
-        return context.jobs.start(kind, identity, work)
+        # Every window asks for the look by itself: one does for all of them.
+        return context.jobs.start(kind, identity, work, join=kind == "crop-plan")
 
     @own.post(ONE + "/plan")
     async def plan(project: str, request: Request) -> Response:
-        """Look at the pictures whose boxes are pending (a folder without originals has its pictures copied to raw/ first): a job "crop-plan"."""
+        """Look at the pictures whose boxes are pending: a job "crop-plan", the one that runs where there is one.
+
+        A folder without originals has its pictures copied to raw/ first.
+        """
         await read_body(request)
         return JSON(await in_thread(start, "crop-plan", project, "--plan-only"))
 

@@ -242,7 +242,7 @@ def test_stopping_keeps_what_is_done_and_going_on_does_the_rest(studio_page: Cal
     bar.get_by_role("button", name="Stop").click()
     page.locator(".ls-toast", has_text="Stopped").wait_for()
     there = len(list(project.dataset_dir.glob("[0-9]*.png")))
-    page.wait_for_function("() => !document.querySelector('.ls-crop-counts').textContent.startsWith('0 of')")
+    page.wait_for_function("() => document.querySelector('.ls-crop-counts')?.textContent.startsWith('0 of') === false")
     done = int(page.locator(".ls-crop-counts").inner_text().split(" of ")[0])
     assert there - 16 <= done <= there < 60  # what was ended between writing and noting is made again
     crop_all(page)

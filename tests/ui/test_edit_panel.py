@@ -97,6 +97,54 @@ def test_chips_are_removed_added_and_dragged_and_every_step_goes_back(
     assert text(project, "a") == ", ".join(chips(page, "a"))
 
 
+UNDO = "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'z', ctrlKey: true, bubbles: true}));"
+
+
+def test_undo_pressed_faster_than_the_answers_come(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    show(page, "page", studio_page("page", tmp_path))
+    # An edit that is still on its way is what is taken back.
+    held: list[Any] = []
+    page.route("**/captions/ops", lambda route: held.append(route))
+    with page.expect_request("**/captions/ops"):
+        chip(page, "a", "long hair").locator(".ls-chip-x").click()
+    page.evaluate(UNDO)
+    with page.expect_response(lambda r: r.url.endswith("/captions/undo") and r.ok):
+        held[0].continue_()
+    wait_chips(page, "a", CAPTIONS["a"].split(", "))
+    assert text(project, "a") == CAPTIONS["a"]
+    # Two presses before the first answer are two steps back.
+    for tag in ("1girl", "hat"):
+        page.locator(f".ls-tag-row[data-tag='{tag}'] .ls-tag-act").nth(2).click()
+        page.wait_for_selector(f".ls-tag-row[data-tag='{tag}']", state="detached")
+    page.evaluate(UNDO + UNDO)
+    wait_chips(page, "a", CAPTIONS["a"].split(", "))
+    assert {name: text(project, name) for name in CAPTIONS} == CAPTIONS
+    page.wait_for_function("() => document.querySelector('[aria-label=\"Undo (Ctrl + Z)\"]').disabled")
+
+
+def test_the_list_of_tags_stays_where_it_was_scrolled_to(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
+    make_project(tmp_path, captions={f"{k:02d}": ", ".join(f"tag {n:03d}" for n in range(k, 100)) for k in range(3)})
+    show(page, "page", studio_page("page", tmp_path))
+    page.locator(".ls-edit-tags").evaluate("(list) => { list.scrollTop = list.scrollHeight; }")
+    page.locator(".ls-tag-row[data-tag='tag 095']").wait_for()
+    before = page.locator(".ls-edit-tags").evaluate("(list) => list.scrollTop")
+    assert before > 1000
+    page.route("**/captions?**", lambda route: None)  # answered when nobody holds it back any more
+    plus = page.locator(".ls-tag-row[data-tag='tag 095'] .ls-tag-act").nth(0)
+    plus.focus()
+    page.keyboard.press("Enter")
+    # Before the server has answered: pressed, named above the grid, still in sight and still where the keyboard is.
+    page.wait_for_selector(".ls-tag-row[data-tag='tag 095'].ls-on")
+    page.wait_for_selector(".ls-edit-asked .ls-chip")
+    assert page.evaluate("() => document.activeElement.closest('.ls-tag-row').dataset.tag") == "tag 095"
+    page.unroute("**/captions?**")
+    page.wait_for_load_state("networkidle")
+    assert abs(page.locator(".ls-edit-tags").evaluate("(list) => list.scrollTop") - before) < 100
+    page.locator(".ls-edit-asked .ls-chip-x").click()
+    page.wait_for_selector(".ls-edit-asked .ls-chip", state="hidden")
+
+
 def test_the_filter_the_tags_at_the_side_and_what_is_done_to_those_shown(
     studio_page: Callable[..., str], page: Any, console: Any, tmp_path: Path
 ) -> None:
@@ -266,6 +314,7 @@ def test_hostile_tags_names_and_captions_are_text(studio_page: Callable[..., str
     project = make_project(tmp_path, kind, {"a": f"1girl, {tag}, smile", "<b onmouseover=alert(1)>x": "javascript:alert(1), {{constructor}}"})
     replace(project, trigger=tag).save()
     show(page, kind, studio_page(kind, tmp_path))
+    page.locator(".ls-tag-word", has_text=tag).wait_for()
     assert tag in chips(page, "a") and page.locator(".ls-tag-word", has_text=tag).count() == 1
     card(page, "a").locator(".ls-tag-input").fill("<img")
     page.wait_for_selector(".ls-tag-option")

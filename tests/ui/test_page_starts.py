@@ -26,7 +26,8 @@ def test_the_page_shows_six_steps(studio_page: Callable[..., str], page: Any, tm
     assert page.locator(".ls-step").count() == 6
     for step in ("crop", "tag", "edit", "train", "test", "project"):
         page.locator(f".ls-step[data-step={step}]").click()
-        assert page.locator(f".ls-panel[data-step={step}]").is_visible()
+        page.locator(f".ls-panel[data-step={step}]").wait_for()  # in sight once the server has said what it shows
+        assert page.locator(".ls-panel:visible").count() == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

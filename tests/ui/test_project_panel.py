@@ -189,7 +189,7 @@ def test_another_name_for_the_project(studio_page: Callable[..., str], page: Any
     page.wait_for_selector(".ls-toast.ls-error")
     name_it(page, "雪 yuki")
     page.wait_for_function("() => document.querySelector('.ls-project-name')?.textContent === '雪 yuki'")
-    page.wait_for_function("() => document.querySelector('.ls-project-path').textContent.endsWith('雪 yuki')")
+    page.wait_for_function("() => document.querySelector('.ls-project-path')?.textContent.endsWith('雪 yuki')")
     page.wait_for_selector(".ls-sheet-cell img")
     assert (tmp_path / "data" / "projects" / "雪 yuki" / "raw" / "a.png").exists() and not project.folder.exists()
     page.reload()  # the browser remembers the new one

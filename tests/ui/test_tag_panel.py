@@ -40,14 +40,14 @@ def show(page: Any, url: str) -> None:
 
 
 def tag(page: Any) -> str:
-    page.wait_for_function("() => !document.querySelector('.ls-tag-start').disabled")
+    page.wait_for_function("() => document.querySelector('.ls-tag-start')?.disabled === false")
     page.locator(".ls-tag-start").click()
     page.wait_for_selector(".ls-tag-report .ls-ok-text", timeout=120_000)
     return str(page.locator(".ls-tag-report").inner_text())
 
 
 def summary(page: Any, wanted: str) -> None:
-    page.wait_for_function("(wanted) => document.querySelector('.ls-tag-summary').textContent.includes(wanted)", arg=wanted)
+    page.wait_for_function("(wanted) => document.querySelector('.ls-tag-summary')?.textContent.includes(wanted)", arg=wanted)
 
 
 def test_tagged_then_tuned_without_a_second_run(studio_page: Callable[..., str], page: Any, project: Project) -> None:
@@ -108,4 +108,4 @@ def test_two_taggers_together(studio_page: Callable[..., str], page: Any, projec
     assert {p.name for p in project.studio_dir.glob("tags_*.npz")} == {"tags_demo.npz", "tags_mine.npz"}
     page.reload()
     show(page, page.url)
-    page.wait_for_function("() => document.querySelector('select[data-name=second]').value === 'mine'")
+    page.wait_for_function("() => document.querySelector('select[data-name=second]')?.value === 'mine'")

@@ -57,12 +57,12 @@ def test_without_a_project_it_says_where_to_begin(studio_page: Callable[..., str
 
 def test_the_form_shows_defaults_marks_changes_and_tells_mistakes(studio_page: Callable[..., str], page: Any, project: Project) -> None:
     open_train(page, studio_page("page", project.folder.parent.parent))
-    page.wait_for_function("document.querySelector('.ls-start').disabled === false")
+    page.wait_for_function("document.querySelector('.ls-start')?.disabled === false")
     epochs = option(page, "epochs").locator("input")
     assert epochs.input_value() == "5" and fact(page, "Steps") == "640"
     # A change is marked and counted, and reset.
     epochs.fill("2")
-    page.wait_for_function("document.querySelector('.ls-facts').textContent.includes('256')")
+    page.wait_for_function("document.querySelector('.ls-facts')?.textContent.includes('256')")
     assert "ls-changed" in option(page, "epochs").get_attribute("class")
     # A mistake is told at its field and beside the button, which then cannot be pressed.
     epochs.fill("0")
@@ -72,11 +72,11 @@ def test_the_form_shows_defaults_marks_changes_and_tells_mistakes(studio_page: C
     page.locator(".ls-problem .ls-link").click()
     assert page.evaluate("document.activeElement.dataset.name") == "epochs"
     option(page, "epochs").locator(".ls-link").click()
-    page.wait_for_function("document.querySelector('.ls-start').disabled === false")
+    page.wait_for_function("document.querySelector('.ls-start')?.disabled === false")
     assert epochs.input_value() == "5" and "ls-changed" not in option(page, "epochs").get_attribute("class")
     # Another card, other defaults.
     page.click(".ls-choice[data-preset=style]")
-    page.wait_for_function("document.querySelector('[data-option=network_dim] input').value === '32'")
+    page.wait_for_function("document.querySelector('[data-option=network_dim] input')?.value === '32'")
     # Search finds by what an option does, in closed groups too.
     page.fill(".ls-options-search input", "blur watermark")
     assert page.locator(".ls-option:visible").count() == 0
@@ -88,7 +88,7 @@ def test_the_form_shows_defaults_marks_changes_and_tells_mistakes(studio_page: C
 def test_nothing_is_written_into_a_field_that_is_being_typed_in(studio_page: Callable[..., str], page: Any, project: Project) -> None:
     """The server's answer comes between emptying a field and typing the new value: "5" and "3" must not become "53"."""
     open_train(page, studio_page("page", project.folder.parent.parent))
-    page.wait_for_function("document.querySelector('.ls-start').disabled === false")
+    page.wait_for_function("document.querySelector('.ls-start')?.disabled === false")
     epochs = option(page, "epochs").locator("input")
     with page.expect_response(lambda answer: "/training/draft" in answer.url):
         epochs.fill("")
@@ -123,14 +123,14 @@ def test_presets_are_kept_and_a_reload_keeps_what_was_typed(
     page.fill(".ls-dialog input", "我的预设")
     page.click(".ls-dialog .ls-primary")
     page.wait_for_selector(".ls-own-presets .ls-toggle[aria-pressed=true]")
-    page.wait_for_function("document.querySelector('[data-option=epochs] input').value === '3'")
+    page.wait_for_function("document.querySelector('[data-option=epochs] input')?.value === '3'")
     assert "ls-changed" not in option(page, "epochs").get_attribute("class"), "it is the preset's own value now"
     option(page, "unet_lr").locator("input").fill("1e-3")
     page.wait_for_timeout(600)
     page.reload()
     page.wait_for_selector(".ls-own-presets .ls-toggle[aria-pressed=true]")
-    page.wait_for_function("document.querySelector('[data-option=unet_lr] input').value === '1e-3'")
-    page.wait_for_function("document.querySelector('[data-option=epochs] input').value === '3'")
+    page.wait_for_function("document.querySelector('[data-option=unet_lr] input')?.value === '1e-3'")
+    page.wait_for_function("document.querySelector('[data-option=epochs] input')?.value === '3'")
     page.click("text=Delete this preset")
     page.click(".ls-dialog .ls-danger")
     page.wait_for_function("!document.querySelector('.ls-own-presets .ls-toggle')")
@@ -145,8 +145,8 @@ def test_a_training_is_started_seen_through_a_reload_and_finished(
     for name, value in STEPS_ONLY.items():
         page.evaluate("document.querySelectorAll('.ls-options-group').forEach((d) => { d.open = true; })")
         option(page, name).locator("input, textarea").fill(value)
-    page.wait_for_function("document.querySelector('.ls-facts').textContent.includes('8 an epoch with repeats')")
-    page.wait_for_function("!document.querySelector('.ls-start').disabled")
+    page.wait_for_function("document.querySelector('.ls-facts')?.textContent.includes('8 an epoch with repeats')")
+    page.wait_for_function("document.querySelector('.ls-start')?.disabled === false")
     page.click(".ls-start")
     page.wait_for_selector(".ls-run:not([hidden]) .ls-badge[data-state=running]")
     # The reload changes nothing for the run; another browser sees the same.
@@ -229,7 +229,7 @@ def test_downloads_are_offered_and_say_when_there_is_no_network(
 
 def test_settings_of_kohya_are_taken(studio_page: Callable[..., str], page: Any, project: Project) -> None:
     open_train(page, studio_page("page", project.folder.parent.parent))
-    page.wait_for_function("document.querySelector('.ls-start').disabled === false")
+    page.wait_for_function("document.querySelector('.ls-start')?.disabled === false")
     with page.expect_file_chooser() as chooser:
         page.click("text=Import from kohya…")
     text = '[training_arguments]\noutput_name = "mine"\nmax_train_epochs = 7\nnonsense_key = "<img src=x onerror=alert(1)>"\n'
@@ -237,7 +237,7 @@ def test_settings_of_kohya_are_taken(studio_page: Callable[..., str], page: Any,
     page.wait_for_selector(".ls-dialog")
     assert "nonsense_key" in page.locator(".ls-dialog").text_content() and page.locator(".ls-dialog img").count() == 0
     page.keyboard.press("Escape")
-    page.wait_for_function("document.querySelector('[data-option=epochs] input').value === '7'")
+    page.wait_for_function("document.querySelector('[data-option=epochs] input')?.value === '7'")
     assert page.locator(".ls-own-presets .ls-toggle[aria-pressed=true]").text_content() == "mine"
     page.reload()
     page.wait_for_function("document.querySelector('[data-option=epochs] input')?.value === '7'")

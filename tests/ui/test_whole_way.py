@@ -57,7 +57,7 @@ def test_from_pictures_to_a_prompt(
         prompt = str(page.locator(".ls-test-verdict code").text_content())
     else:
         page.locator(".ls-test-verdict").get_by_role("button", name="Send to txt2img").click()
-        page.wait_for_function("() => document.querySelector('#txt2img_prompt textarea').value.includes('<lora:')")
+        page.wait_for_function("() => document.querySelector('#txt2img_prompt textarea')?.value.includes('<lora:')")
         prompt = page.locator("#txt2img_prompt textarea").input_value()
     name = prompt.split("<lora:")[1].split(":")[0]
     assert "hanako" in prompt and ":0.8>" in prompt and f"{name}.safetensors" in loras

@@ -77,7 +77,7 @@ class Walk:
         self.step("tag")
         page.wait_for_selector(".ls-tag-start")
         page.locator("select[data-name=model]").select_option(model)
-        page.wait_for_function("() => !document.querySelector('.ls-tag-start').disabled")
+        page.wait_for_function("() => document.querySelector('.ls-tag-start')?.disabled === false")
         page.locator(".ls-tag-start").click()
         page.wait_for_selector(".ls-tag-report .ls-ok-text", timeout=LONG)
         page.wait_for_selector(".ls-cloud-tag")
@@ -89,9 +89,9 @@ class Walk:
         self.step("edit")
         page.wait_for_selector(".ls-edit-card .ls-chip")
         button = page.locator(".ls-edit-bar button").first
-        page.wait_for_function("() => !document.querySelector('.ls-edit-bar button').disabled")
+        page.wait_for_function("() => document.querySelector('.ls-edit-bar button')?.disabled === false")
         button.click()
-        page.wait_for_function("() => document.querySelector('.ls-edit-bar button').disabled")
+        page.wait_for_function("() => document.querySelector('.ls-edit-bar button')?.disabled")
 
     def remove_traits(self, trigger: str, others: Sequence[str] = ()) -> None:
         """others: tags that no group takes out by itself (glasses can be put on and off), chosen by a click."""
@@ -126,7 +126,7 @@ class Walk:
             page.locator(f".ls-option[data-option={name}]").locator("input, textarea").first.fill(text)
         page.evaluate("document.querySelectorAll('.ls-options-group').forEach((d, k) => { d.open = k === 0; })")
         page.wait_for_timeout(600)
-        page.wait_for_function("() => !document.querySelector('.ls-start').disabled")
+        page.wait_for_function("() => document.querySelector('.ls-start')?.disabled === false")
         page.evaluate("document.querySelector('.ls-new-training').scrollIntoView({block: 'start'})")
         self.seen("5-train-options")
         page.locator(".ls-start").click()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 import time
 import zipfile
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from lora_studio.project import Project
+from lora_studio.web import crop as crop_routes
 
 API = "/lora-studio/api/v1"
 URL = f"{API}/projects/hana/crop"
@@ -160,6 +162,27 @@ def test_the_dataset_as_a_zip(client: Any, pictures: Project) -> None:
 
 
 @pytest.mark.slow
+def test_the_look_that_two_windows_ask_for_is_one_job(client: Any, pictures: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each window asks by itself; cropping, which a person asks for, is refused the second time."""
+    go_on = threading.Event()
+
+    def run(*unused: Any) -> dict[str, Any]:
+        go_on.wait(30)
+        return {"skipped": []}
+
+    monkeypatch.setattr(crop_routes, "run_command", run)
+    for where, second in (("plan", 200), ("apply", 422)):
+        first, again = (client.post(f"{URL}/{where}", json={}) for _ in range(2))
+        assert (first.status_code, again.status_code) == (200, second)
+        if second == 200:
+            assert again.json()["id"] == first.json()["id"]
+        go_on.set()
+        assert job_result(client, first.json()["id"])["state"] == "done"
+        go_on.clear()
+    assert client.post(f"{URL}/plan", json={}).json()["id"] != first.json()["id"]
+    go_on.set()
+
+
 def test_applied_by_a_job_and_again_from_the_originals(client: Any, pictures: Project) -> None:
     client.put(f"{URL}/options", json={"size": "100"})
     client.put(f"{URL}/boxes", json={"changes": [{"source": "a.png", "box": [10, 20, 110, 120]}, {"source": "b.jpg", "excluded": True}]})
