@@ -259,7 +259,7 @@
                 seen.add(job.id);
                 if (job.state === "failed" && !page) Studio.fail(new ApiError(422, {error: job.error, hint: job.hint}));
                 if (job.state === "cancelled") Studio.toast(Studio.t("Stopped. What was done so far is kept."));
-                if (ended) ended(job);
+                if (ended) Studio.attempt(() => ended(job));
             }
         }
         const wanted = () => (page ? "" : Studio.state.project ? Studio.state.project.id : null);

@@ -11,13 +11,17 @@
             project: null, loaded: false, query: {filter: "", include: [], exclude: [], sort: "name"}, names: [], total: 0, captions: 0, repeated: 0,
             present: {undo: "", redo: ""}, tags: [], kinds: new Map(), cards: new Map(), selected: new Set(), anchor: null, copied: null,
         };
-        let epoch = 0, asked = 0, counting = 0, line = Promise.resolve(), wanted = new Set(), reading = false;
+        let epoch = 0, edits = 0, asked = 0, counting = 0, line = Promise.resolve(), wanted = new Set(), reading = false;
         const path = (what = "", id = state.project) => Studio.p`projects/${id}/captions` + (what ? "/" + what : "");
         const params = () => ({filter: state.query.filter, include: state.query.include, exclude: state.query.exclude});
 
         // -- looking ---------------------------------------------------------
-        function take(pictures) {
-            for (const [name, card] of Object.entries(pictures)) state.cards.set(name, {...card, epoch});
+        // What the server said of pictures, asked after `since` edits of this page: a card that was told or edited later knows better.
+        function take(pictures, since, from = epoch) {
+            for (const [name, card] of Object.entries(pictures)) {
+                const known = state.cards.get(name);
+                if (!known || known.since <= since) state.cards.set(name, {...card, epoch: from, since});
+            }
         }
         async function load() {
             const mine = ++asked, project = Studio.state.project;
@@ -28,6 +32,7 @@
                 tell.trouble(null);
             }
             let found;
+            const since = edits;
             try {
                 found = await Studio.api.get(path(), {...params(), sort: state.query.sort});
             } catch (error) {
@@ -39,7 +44,7 @@
             epoch++;
             tell.trouble(null);
             Object.assign(state, {loaded: true, names: found.names, total: found.total, captions: found.captions, repeated: found.repeated, present: found.present});
-            take(found.pictures);
+            take(found.pictures, since);
             const there = new Set(found.names);
             for (const name of [...state.selected]) if (!there.has(name)) state.selected.delete(name);
             tell.names();
@@ -72,11 +77,11 @@
             reading = true;
             try {
                 while (wanted.size) {
-                    const some = [...wanted].slice(0, BLOCK), id = state.project, from = epoch;
+                    const some = [...wanted].slice(0, BLOCK), id = state.project, from = epoch, since = edits;
                     for (const name of some) wanted.delete(name);
                     const found = await Studio.api.post(path("read"), {names: some});
                     if (id !== state.project) return;
-                    for (const [name, card] of Object.entries(found.pictures)) state.cards.set(name, {...card, epoch: from});
+                    take(found.pictures, since, from);
                     tell.cards(Object.keys(found.pictures));
                 }
             } catch (error) { Studio.fail(error); } finally { reading = false; }
@@ -95,7 +100,7 @@
         }
         function set(name, tags) {
             const card = state.cards.get(name);
-            if (card) state.cards.set(name, {...card, tags, epoch: -1});
+            if (card) state.cards.set(name, {...card, tags, epoch: -1, since: ++edits});
         }
         // ops: [{op, name, tag, at, to, new, tags}]; gives what the server did, or undefined after telling what went wrong.
         const change = (ops) => queue(async (id) => {

@@ -13,6 +13,7 @@
             let chosen = "";      // name of the run that is shown
             let shown = "";       // what is drawn now, as text: nothing is drawn twice
             let maker = null;     // the grid maker of the run that is shown
+            let asked = 0;        // how often the server was asked: an answer that came late is not shown
             const bars = {evaluate: Studio.jobBar("evaluate", () => load()), grid: Studio.jobBar("grid", () => maker && maker.look())};
 
             const path = () => p`projects/${project}/runs/${chosen}`;
@@ -23,13 +24,13 @@
                 const open = Studio.state.project;
                 if (!open) { project = null; shown = ""; return forEmpty(t("No project is open."), t("Choose a project"), "project"); }
                 if (open.id !== project) { project = open.id; chosen = ""; shown = ""; maker = null; page.replaceChildren(); }
-                const id = project, found = await Studio.api.get(p`projects/${id}/test`);
-                if (id !== project) return;
+                const mine = ++asked, id = project, found = await Studio.api.get(p`projects/${id}/test`);
+                if (id !== project || mine !== asked) return;
                 tests = found;
                 if (!tests.runs.length) { shown = ""; return forEmpty(t("Nothing was trained yet: there is nothing to test."), t("Go to Train"), "train"); }
                 if (!run()) chosen = (tests.runs.find((r) => r.state === "finished" && r.epochs.length) || tests.runs.find((r) => r.epochs.length) || tests.runs[0]).name;
                 const wanted = chosen, [view, loras] = await Promise.all([Studio.api.get(path() + "/evaluation"), Studio.api.get(p`projects/${id}/loras`)]);
-                if (id !== project || wanted !== chosen) return;
+                if (id !== project || wanted !== chosen || mine !== asked) return;
                 if (view.gone) return load(force); // deleted in another window since the runs were listed
                 const now = JSON.stringify([tests, chosen, view, loras]);
                 if (now === shown && !force) return;

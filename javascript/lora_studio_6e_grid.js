@@ -21,7 +21,7 @@
             steps: Number(inputs.steps.value), cfg: Number(inputs.cfg.value), width: Number(inputs.width.value), height: Number(inputs.height.value),
         });
         const line = h("span.ls-hint"), hint = h("p.ls-hint"), list = h("div.ls-grid-list"), view = h("div");
-        let open = "", drawn = "", timer = 0;
+        let open = "", drawn = "", timer = 0, asked = 0;
 
         const draw = Studio.button(t("Draw the grid"), async () => {
             const found = await Studio.api.post(path + "/grids", values());
@@ -39,13 +39,17 @@
         // -- what was drawn ------------------------------------------------------------
         async function look(name) {
             clearTimeout(timer);
-            const {grids} = await Studio.api.get(path + "/grids");
+            open = name = name || open;
+            const mine = ++asked, {grids} = await Studio.api.get(path + "/grids");
+            if (mine !== asked) return; // another one was chosen meanwhile
             if (!name && grids.length) name = grids[0].name;
             open = name || "";
             Studio.fill(list, grids.map((g) => h("button.ls-toggle", {type: "button", "aria-pressed": String(g.name === open), title: g.prompts.join("\n"), onclick: () => Studio.attempt(() => look(g.name))},
                 Studio.runTime(g.name) + (g.drawn < g.total ? ` · ${g.drawn} / ${g.total}` : ""))));
             if (!open) return;
-            show(await Studio.api.get(path + p`/grids/${open}`));
+            const found = await Studio.api.get(path + p`/grids/${open}`);
+            if (mine !== asked) return;
+            show(found);
             if (bar.running() && node.isConnected) timer = setTimeout(() => Studio.attempt(() => look(open)), LOOK_EVERY);
         }
         function show(grid) {

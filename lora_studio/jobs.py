@@ -90,10 +90,10 @@ class Jobs:
         return job
 
     def start_command(
-        self, kind: str, project: str, command: Sequence[str], environment: Mapping[str, str], cwd: str | None = None
+        self, kind: str, project: str, command: Sequence[str], environment: Mapping[str, str], cwd: str | None = None, *, join: bool = False
     ) -> Job:
         """Run one of our own commands as a child process; it has to be given ``--json --progress json``."""
-        return self.start(kind, project, lambda progress: run_command(command, environment, progress, cwd))
+        return self.start(kind, project, lambda progress: run_command(command, environment, progress, cwd), join=join)
 
     def get(self, identity: str) -> Job:
         """Raises UserError for a job that is not known (any more)."""

@@ -86,7 +86,7 @@ class Context:
     def _tell(self, job: Job) -> None:
         self.hub.publish("job", job.project, job.to_dict())
 
-    def start_command(self, kind: str, project: str, *arguments: str) -> Job:
+    def start_command(self, kind: str, project: str, *arguments: str, join: bool = False) -> Job:
         """Run a command of ours (``"tag", folder, "--model", …``) as a child process and follow it as a job.
 
         Whatever needs torch, onnxruntime or much memory goes this way: the host's process never loads them, stopping is
@@ -97,7 +97,7 @@ class Context:
         if self.studio.lora_dir is not None:
             folders += ["--lora-dir", str(self.studio.lora_dir)]
         command = environment.command(*arguments, *folders, "--json", "--progress", "json")
-        return self.jobs.start_command(kind, project, command, environment.variables())
+        return self.jobs.start_command(kind, project, command, environment.variables(), join=join)
 
     # -- projects by id ------------------------------------------------------
 

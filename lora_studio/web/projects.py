@@ -176,9 +176,9 @@ def routes(context: Context) -> APIRouter:
 
     @own.post(ONE + "/check")
     async def check(project: str) -> Response:
-        """Look at every picture that was not looked at yet. A job "check"."""
+        """Look at every picture that was not looked at yet. A job "check", the one that runs where there is one: windows ask by themselves."""
         opened = await in_thread(context.project, project)
-        return JSON(context.start_command("check", project, "check", str(opened.folder)), 202)
+        return JSON(context.start_command("check", project, "check", str(opened.folder), join=True), 202)
 
     @own.post(ONE + "/pictures/remove")
     async def remove(request: Request, project: str) -> Response:

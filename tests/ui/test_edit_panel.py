@@ -123,6 +123,30 @@ def test_undo_pressed_faster_than_the_answers_come(studio_page: Callable[..., st
     page.wait_for_function("() => document.querySelector('[aria-label=\"Undo (Ctrl + Z)\"]').disabled")
 
 
+def test_an_answer_that_comes_late_does_not_take_an_edit_back(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
+    make_project(tmp_path)
+    show(page, "page", studio_page("page", tmp_path))
+    page.wait_for_load_state("networkidle")
+    late: list[Any] = []
+
+    def hold(route: Any) -> None:
+        late.append((route, route.fetch()))  # as it was before the edit
+
+    page.route("**/projects/hana/captions?**", hold, times=1)
+    with page.expect_request("**/projects/hana/captions?**"):
+        page.evaluate("LoraStudio.emit('reload', {})")
+    page.wait_for_timeout(300)
+    with page.expect_response("**/captions/read"):
+        chip(page, "a", "long hair").locator(".ls-chip-x").click()
+    wait_chips(page, "a", ["1girl", "smile", "smile", "red eyes"])
+    route, answer = late[0]
+    with page.expect_response("**/captions/tags**"):  # the answer is taken in, and the tags are counted
+        route.fulfill(response=answer)
+    assert chips(page, "a") == ["1girl", "smile", "smile", "red eyes"]
+    page.wait_for_load_state("networkidle")
+    assert chips(page, "a") == ["1girl", "smile", "smile", "red eyes"]
+
+
 def test_the_list_of_tags_stays_where_it_was_scrolled_to(studio_page: Callable[..., str], page: Any, tmp_path: Path) -> None:
     make_project(tmp_path, captions={f"{k:02d}": ", ".join(f"tag {n:03d}" for n in range(k, 100)) for k in range(3)})
     show(page, "page", studio_page("page", tmp_path))
