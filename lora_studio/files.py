@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .patience import is_held, replace
 
 TEMPORARY_PREFIX = ".tmp-"
 # Windows refuses these in names; the colon and angle brackets would also break <lora:NAME:1> in a prompt.
@@ -33,22 +34,14 @@ def explain_os_error(error: OSError, path: Path) -> UserError | None:
             f"The disk is full: {path} could not be written.",
             "Nothing that was there before has changed. Free some space and do the step again.",
         )
+    if is_held(error) and getattr(error, "winerror", None) != 5:
+        return UserError(
+            f"Another program holds {path}.",
+            "Nothing that was there before has changed. Close the program that has it open (a viewer, OneDrive, a scanner), then do the step again.",
+        )
     if error.errno in _REFUSED:
         return UserError(f"No permission to write {path}.", "Choose another folder, or close the program that holds the file.")
     return None
-
-
-def _replace(temporary: str | Path, path: str | Path) -> None:
-    """os.replace, patient with Windows, where a virus scanner or viewer may hold the target for a moment."""
-    for pause in (0.05, 0.1, 0.2, 0.4):
-        try:
-            os.replace(temporary, path)
-            return
-        except PermissionError:
-            if os.name != "nt":
-                raise
-            time.sleep(pause)
-    os.replace(temporary, path)
 
 
 @contextmanager
@@ -63,7 +56,7 @@ def atomic_path(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _replace(temporary, path)
+        replace(temporary, path)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
@@ -117,7 +110,7 @@ class Rewriter:
         try:
             temporary, found = self._filled(data)
             self._keep(str(path))
-            _replace(temporary, path)
+            replace(temporary, path)
             return found
         except OSError as error:
             if (friendly := explain_os_error(error, Path(path))) is not None:

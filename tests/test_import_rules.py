@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lora_studio"
-BASE = {"cores", "errors", "files", "progress", "project"}
+BASE = {"cores", "errors", "files", "patience", "progress", "project", "untrusted"}
 HEAVY = {"torch", "onnxruntime", "pandas", "diffusers", "transformers", "peft", "accelerate", "gradio"}
 
 # package or module -> what of ours it may import (longest prefix given counts)
@@ -21,8 +21,10 @@ MAY_KNOW: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "wording": set(),
-    "files": {"errors"},
-    "project": {"errors", "files"},
+    "patience": set(),
+    "untrusted": {"errors"},
+    "files": {"errors", "patience"},
+    "project": {"errors", "files", "patience", "untrusted"},
     "dataset": BASE,
     "crop": BASE | {"dataset"},
     # Tagging over captions that are there is a step of the editing history, which can be undone.
@@ -30,19 +32,19 @@ MAY_KNOW: dict[str, set[str]] = {
     "editing": BASE | {"dataset"},
     "pins": set(),
     "overlay": {"pins"},
-    "overlay_install": {"errors", "files", "progress", "pins", "overlay", "environment"},
-    "environment": {"errors", "files", "progress", "overlay", "overlay_install"},
+    "overlay_install": {"errors", "files", "patience", "progress", "pins", "overlay", "environment"},
+    "environment": {"errors", "files", "patience", "progress", "overlay", "overlay_install"},
     # What it packs is a project's run; the package itself is imported for its version.
     "overview": {"project", "dataset", "evaluation"},
     # It knows when a training runs.
-    "renaming": {"errors", "files", "project", "training"},
+    "renaming": {"errors", "files", "patience", "project", "training", "untrusted"},
     "bundle": BASE | {"dataset", "training", "__init__"},
     "jobs": {"errors", "progress"},
-    "fetching": {"errors", "files", "progress"},
+    "fetching": {"errors", "files", "patience", "progress"},
     "training": BASE | {"dataset", "environment", "fetching", "parent"},
     "host": BASE | {"demo", "environment", "training.basefile"},
     "ui": BASE | {"studio", "host", "web", "environment"},
-    "trainer": {"cores", "errors", "files", "progress", "dataset", "training.config", "training.events"},
+    "trainer": {"cores", "errors", "files", "patience", "progress", "untrusted", "dataset", "training.config", "training.events"},
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
         "studio", "ui", "host", "environment", "errors", "progress", "wording", "crop", "tagging", "editing", "evaluation", "training.config",
