@@ -7,7 +7,7 @@
         ["flexibility", "Flexibility", "obeys other tags", "Share of the other prompted tags (background, clothes, expression) that are obeyed together with the trigger. More is better."],
         ["leakage", "Leakage", "changes others", "Share of the traits that appear without the trigger, unnamed. It should stay where the base model is."],
     ];
-    const COLOURS = {likeness: "var(--ls-ok)", flexibility: "var(--ls-accent)", leakage: "var(--ls-bad)"};
+    const COLOURS = {likeness: "var(--ls-ok)", flexibility: "var(--ls-accent-text)", leakage: "var(--ls-bad)"};
 
     function curves(report) {
         const all = [{epoch: 0, ...report.base}, ...report.epochs];
