@@ -79,9 +79,9 @@ def reason(code: int | None, printed: str = "") -> UserError | None:
 def died(message: str, code: int | None, printed: str = "", hint: str = "") -> UserError:
     """The error for a process that ended without an answer. hint: what to do where nothing tells why."""
     tail = "\n".join(printed.strip().splitlines()[-LAST_LINES:])[-2000:]
-    known = reason(code, printed)
-    if known is not None:
+    note = ""
+    if (known := reason(code, printed)) is not None:
         message, hint = f"{message} {known.message}", known.hint
     elif code not in (None, 0, 1):  # 1 is what Python gives for any error
-        message = f"{message} (code {code if -64 < code < 256 else hex(code & 0xFFFFFFFF)})"
-    return UserError(message, "\n".join(part for part in (hint, f"It printed last:\n{tail}" if tail else "") if part))
+        note = f"Its exit code was {code if -64 < code < 256 else hex(code & 0xFFFFFFFF)}."
+    return UserError(message, "\n".join(part for part in (hint, note, f"It printed last:\n{tail}" if tail else "") if part))

@@ -26,7 +26,7 @@ FREE_CARD = (
     "Then choose a smaller batch size or resolution."
 )
 FREE_RAM = "Close other programs, above all browsers and a WebUI that has a checkpoint loaded, or choose a smaller batch size or resolution."
-NEW_PACKAGES = "Install the packages again: delete the environment's folder (.venv, or the packages folder of the settings) and set it up anew."
+NEW_PACKAGES = "If that does not help, delete the environment's folder (.venv, or the packages folder of the settings) and set it up anew."
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ FAILURES = (
         r"device-side assert",
         message="The graphics card met a number that the model does not allow, like a word that its vocabulary does not have.",
         hint="Try another base model: this one may be damaged or put together wrongly. "
-        "Without success, please report it with console.log of the run.",
+        "If that does not help, please report it with console.log of the run.",
     ),
     Failure(
         "card stopped",
@@ -137,8 +137,8 @@ FAILURES = (
         r"uncorrectable ecc error|gpu is lost|cuda error: unknown error|cublas_status_(execution_failed|internal_error)|"
         r"cudnn_status_execution_failed|887a000[5-7]|887a0020|device instance has been suspended|ur_result_error_device_lost",
         message="The graphics card stopped in the middle of its work.",
-        hint="Do it again; a training is resumed where it was saved. If it happens again, undo overclocking and undervolting, update the graphics driver, "
-        "and look at the card's temperature.",
+        hint="Do it again; a training is resumed where it was saved. If it happens again, undo overclocking and undervolting, "
+        "update the graphics driver, and look at the card's temperature.",
     ),
     Failure(
         "cuda libraries",
@@ -147,7 +147,7 @@ FAILURES = (
         r"(cudnn|cublas|cufft|nvrtc|nvjitlink|cudart)\S*: (undefined symbol|cannot open shared object)|"
         r"onnxruntime_providers_(cuda|tensorrt|rocm)|winerror 12[67]\].*(cudnn|cublas|cufft|curand|cusolver|cusparse|cudart|nvrtc)",
         message="The CUDA libraries on this computer are incomplete, or mixed with those of another version.",
-        hint="Take other CUDA and cuDNN folders out of PATH (on Linux out of LD_LIBRARY_PATH) and restart. Without success: " + NEW_PACKAGES,
+        hint="Take other CUDA and cuDNN folders out of PATH (on Linux out of LD_LIBRARY_PATH) and restart. " + NEW_PACKAGES,
     ),
     Failure(
         "runtime",
@@ -200,13 +200,13 @@ def find(text: str) -> Failure | None:
 def failure_of(error: BaseException | None) -> Failure | None:
     """The row that an error fits, or the one that caused it."""
     while error is not None:
-        if (row := find(_text(error))) is not None:
+        if (row := find(_written(error))) is not None:
             return row
         error = error.__cause__
     return None
 
 
-def _text(error: BaseException) -> str:
+def _written(error: BaseException) -> str:
     """An error's type, its numbers and its text."""
     number = getattr(error, "winerror", None)
     code = errno.errorcode.get(error.errno or 0, "") if isinstance(error, OSError) else ""

@@ -56,7 +56,7 @@ def why(error: BaseException) -> str:
     """The reason in words; the error's own text where it is not known."""
     if isinstance(error, urllib.error.HTTPError):
         known = ANSWERS.get(error.code) or (BUSY if error.code >= 500 else None)
-        return known.why if known is not None else f"HTTP {error.code} {error.reason}"
+        return known.why if known is not None else f"the server answers {error.code} ({error.reason})"
     reason = getattr(error, "reason", None) or error
     text = f"{type(reason).__name__} {f'[WinError {number}]' if (number := getattr(reason, 'winerror', None)) else ''} {reason}".lower()
     found = next((row for row in REASONS if re.search(row.marks, text)), None)

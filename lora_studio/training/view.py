@@ -43,6 +43,15 @@ def _line(run: Run) -> dict[str, Any]:
     }
 
 
+def cut_off(runs_dir: Path) -> dict[str, Any] | None:
+    """The newest run where it ended without a word: {name, step, total, message}. It is offered to be resumed."""
+    newest = list_runs(runs_dir)[-1:]
+    status = status_of(newest[0]) if newest else None
+    if status is None or status.state != "crashed":
+        return None
+    return {"name": newest[0].folder.name, "step": status.step, "total": status.total_steps, "message": status.message}
+
+
 def detail(run: Run) -> dict[str, Any]:
     """One run: status, settings, loss curve, samples, and the number of the last event that all this takes in."""
     events = read_events(run.events_path)
