@@ -10,7 +10,7 @@ from .errors import UserError
 from .failures import FREE_RAM, LAST_LINES, VC_REDIST, find
 
 ONCE_MORE = "Do it again; a training is resumed where it was saved."
-SHAKY = ONCE_MORE + " If it happens again, update the graphics driver, undo overclocking (of the main memory too), and run: doctor"
+SHAKY = ONCE_MORE + " If it happens again, update the graphics driver, undo overclocking (of the main memory too), and run the command doctor."
 
 
 @dataclass(frozen=True)

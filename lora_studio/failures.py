@@ -110,13 +110,13 @@ FAILURES = (
         r"found no nvidia driver|no cuda-capable device|no cuda gpus are available|cuda-capable device\(s\) is/are busy|"
         r"invalid device ordinal|cuda unknown error",
         message="The chosen graphics card is not there, or another program has it for itself.",
-        hint="Set device to auto, or restart the computer. See also: doctor",
+        hint="Set device to auto, or restart the computer. The command doctor tells more.",
     ),
     Failure(
         "no cuda",
         r"torch not compiled with cuda enabled",
         message="The installed PyTorch was built without CUDA: it can use no NVIDIA card.",
-        hint="Set device to auto or cpu, or install a PyTorch with CUDA. See: doctor",
+        hint="Set device to auto or cpu, or install a PyTorch with CUDA. The command doctor tells more.",
     ),
     Failure(
         "timeout",
