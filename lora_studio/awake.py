@@ -90,8 +90,11 @@ def hold_linux(why: str) -> Hold:
     reader = threading.Thread(target=lambda: said.append(child.stdout.readline() if child.stdout else b""), daemon=True)
     reader.start()
     reader.join(ANSWER)
-    refused = bool(said) and not said[0]  # it ended without a word
-    return Hold(_ending(child), reason="the system refuses" if refused else "")
+    release = _ending(child)
+    if said and not said[0]:  # it ended without a word
+        release()
+        return Hold(reason="the system refuses")
+    return Hold(release)
 
 
 def _ending(child: subprocess.Popen[bytes]) -> Callable[[], None]:

@@ -106,7 +106,7 @@ def test_a_process_that_died_says_its_code_and_its_last_words() -> None:
 NETWORK = [
     (urllib.error.URLError(socket.gaierror(11001, "getaddrinfo failed")), "server was not found"),
     (urllib.error.URLError(socket.gaierror(-2, "Name or service not known")), "server was not found"),
-    (urllib.error.URLError(ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:997)")), "not trusted"),
+    (urllib.error.URLError(ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:9)")), "not trusted"),
     (urllib.error.URLError(ssl.SSLEOFError(8, "EOF occurred in violation of protocol (_ssl.c:997)")), "secure connection was cut off"),
     (urllib.error.URLError(OSError("Tunnel connection failed: 407 Proxy Authentication Required")), "proxy refuses"),
     (urllib.error.URLError(ConnectionRefusedError(10061, "由于目标计算机积极拒绝，无法连接。")), "takes no connections"),
@@ -142,7 +142,7 @@ def test_a_command_tells_what_it_knows(monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_a_helper_that_dies_says_why(tmp_path: Path) -> None:
     said = ORT + "The specified module could not be found."
     dying = f"import sys, os; print({said!r}, file=sys.stderr, flush=True); os._exit(3)"
-    with pytest.raises(UserError, match="ended without an answer[.] The Microsoft Visual C") as caught:
+    with pytest.raises(UserError, match="The Microsoft Visual C") as caught:
         run_command([sys.executable, "-c", dying], {"PYTHONUTF8": "1"}, lambda *_: None)
     assert VC_REDIST in caught.value.hint and "It printed last" in caught.value.hint
 

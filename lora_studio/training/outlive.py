@@ -43,6 +43,8 @@ class _Limits(ctypes.Structure):
 
 def job_limits(kernel: Any) -> int | None:
     """The limit flags of the innermost job that this process is in, None where it is in none. kernel: kernel32, or what stands in for it."""
+    if kernel is None:
+        return None
     inside = ctypes.c_int(0)
     kernel.GetCurrentProcess.restype = ctypes.c_void_p
     me = ctypes.c_void_p(kernel.GetCurrentProcess())
@@ -66,8 +68,7 @@ def free(spawn: Spawn) -> Any:
 
 def tied(kernel: Any = None, probe: Callable[[Flags], str] | None = None) -> bool:
     """Whether a process started from here ends with the launcher that this one was started from. Nothing but Windows knows such launchers."""
-    kernel = kernel or _kernel()
-    if kernel is None or job_limits(kernel) is None:
+    if job_limits(kernel or _kernel()) is None:
         return False
     try:
         told = free(probe or _probe)
