@@ -18,12 +18,16 @@ from typing import Any
 
 import pytest
 
-from lora_studio import cli, endings, failures, network
+from lora_studio import cli, doctor, endings, failures, network
+from lora_studio.crop.detectors import load_detector
 from lora_studio.endings import died, meaning, reason
 from lora_studio.environment import Environment
 from lora_studio.errors import UserError
 from lora_studio.failures import FAILURES, VC_REDIST, because, explained, failure_of, find
 from lora_studio.jobs import Jobs, run_command
+from lora_studio.tagging import download, providers
+from lora_studio.tagging.catalogue import CATALOGUE
+from lora_studio.training import bases
 
 ROOT = Path(__file__).resolve().parents[1]
 ORT = "DLL load failed while importing onnxruntime_pybind11_state: "
@@ -168,6 +172,69 @@ def test_a_job_in_our_own_process_too() -> None:
     jobs = Jobs()
     job = jobs.wait(jobs.start("x", "", work).id, 10)
     assert job.error == "There is not enough main memory (RAM)."
+
+
+@pytest.fixture
+def no_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows without the Visual C++ runtime: importing torch or ONNX Runtime fails as it does there."""
+    real = builtins.__import__
+
+    def importing(name: str, *more: Any, **options: Any) -> Any:
+        if name.split(".")[0] == "onnxruntime":
+            raise ImportError(ORT + "找不到指定的模块。")
+        if name.split(".")[0] == "torch":
+            raise OSError('[WinError 126] 找不到指定的模块。 Error loading "D:\\torch\\lib\\fbgemm.dll" or one of its dependencies.')
+        return real(name, *more, **options)
+
+    monkeypatch.setattr(builtins, "__import__", importing)
+    monkeypatch.setattr(doctor, "installed_version", lambda name: "1" if name in ("torch", "onnxruntime") else None)
+
+
+@pytest.mark.usefixtures("no_runtime")
+def test_the_missing_runtime_is_named_by_tagging_cropping_and_doctor(tmp_path: Path) -> None:
+    for door in (providers.runtime, lambda: load_detector(tmp_path / "face.onnx")):
+        with pytest.raises(UserError, match="does not start: The Microsoft Visual C") as caught:
+            door()
+        assert VC_REDIST in caught.value.hint
+    for problems in (doctor.torch_facts([])[1], doctor.onnx_facts([])[1]):
+        assert "Visual C++ runtime" in problems[0]["what"] and VC_REDIST in problems[0]["fix"]
+
+
+def test_a_tagger_that_finds_no_memory_is_not_to_be_downloaded_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Runtime:
+        SessionOptions = type("SessionOptions", (), {"add_session_config_entry": lambda *_: None})
+
+        @staticmethod
+        def get_available_providers() -> list[str]:
+            return ["DmlExecutionProvider", "CPUExecutionProvider"]
+
+        @staticmethod
+        def InferenceSession(*_: Any, providers: list[str]) -> None:  # noqa: N802 - ONNX Runtime's name
+            raise RuntimeError("8007000E Not enough memory resources" if len(providers) > 1 else "std::bad_alloc")
+
+    warned: list[str] = []
+    monkeypatch.setattr(providers, "runtime", Runtime)
+    monkeypatch.setattr(providers, "choose_providers", lambda available, asked: (available, warned))
+    with pytest.raises(UserError, match="There is not enough main memory") as caught:
+        providers.open_session(tmp_path / "model.onnx")
+    assert "Download" not in caught.value.hint
+    assert warned == ["DmlExecutionProvider failed, the CPU is used instead: The graphics card has not enough memory for these settings."]
+
+
+@pytest.mark.parametrize("number", [None, 403])
+def test_downloads_of_taggers_and_bases_say_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int | None) -> None:
+    def fetch(url: str, *_: Any, **__: Any) -> None:
+        if number:
+            raise urllib.error.HTTPError(url, number, "Forbidden", Message(), None)
+        raise urllib.error.URLError(socket.gaierror(11001, "getaddrinfo failed"))
+
+    monkeypatch.setattr(download, "fetch", fetch)
+    monkeypatch.setattr(bases, "fetch", fetch)
+    words = "the server refuses this file" if number else "the server was not found"
+    with pytest.raises(UserError, match=f"could not be downloaded: {words}"):
+        download.download_model(next(iter(CATALOGUE.values())), tmp_path)
+    with pytest.raises(UserError, match=f"could not be downloaded: {words}"):
+        bases.download(bases.own("https://example.com/x.safetensors"), tmp_path)
 
 
 # -- in Chinese -----------------------------------------------------------------------------------------------------------------------------------

@@ -228,7 +228,8 @@ class WebUI:
             thread.join()
             raise
         if work.error is not None:
-            raise UserError(f"The WebUI could not draw this: {work.error}", "The WebUI's own window says more.") from work.error
+            why, hint = because(work.error, hint="The WebUI's own window says more.")
+            raise UserError(f"The WebUI could not draw this: {why}", hint) from work.error
         progress(request.count, request.count, "")
         return work.images
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lora_studio.cli.training import follow
+from lora_studio.errors import UserError
 from lora_studio.training import outlive, runs
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import read_events
@@ -148,6 +152,15 @@ def test_a_run_that_ends_with_its_launcher_says_so_before_and_after(tmp_path: Pa
     assert run.status().state == "crashed" and "together with the launcher" in run.status().message
     started(run, "pass", monkeypatch)
     assert "together" not in run.status().message
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_the_command_line_says_it_too(detach: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run.create(tmp_path, CONFIG)
+    started(run, "pass", monkeypatch, bound=True)
+    with suppress(UserError):  # it ended without a word
+        follow(argparse.Namespace(detach=detach, json=False, quiet=True, progress="text"), None, run)  # type: ignore[arg-type]
+    assert f"WARNING  {TIED}" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
