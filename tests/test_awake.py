@@ -137,10 +137,17 @@ def test_where_nothing_sleeps_nothing_is_said_or_started(linux: Path, monkeypatc
     assert hold_linux("x").reason == "" and not linux.exists()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="what this system says")
-def test_on_this_machine_it_is_released_on_every_way_out() -> None:
-    before = set(psutil.Process().children())
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd")
+def test_it_is_released_on_every_way_out(linux: Path) -> None:
     with pytest.raises(ZeroDivisionError), awake("tests run") as message:
-        assert isinstance(message, str)
+        assert message == "" and linux.exists()
+        (held,) = [child for child in psutil.Process().children() if "systemd-inhibit" in " ".join(child.cmdline())]
         1 / 0  # noqa: B018
+    assert gone(held.pid)
+
+
+def test_on_this_machine_it_says_yes_or_why_not_and_leaves_nothing_behind() -> None:
+    before = set(psutil.Process().children())
+    with awake("tests run") as message:
+        assert message == "" or "may go to sleep" in message
     assert set(psutil.Process().children()) == before
