@@ -12,6 +12,12 @@
     const LIMIT = 2400; // points kept while the page watches; then the server thins them again
     const number = (n, digits = 4) => (n === null || n === undefined ? "–" : String(+Number(n).toPrecision(digits)));
 
+    Studio.resumeRun = async function (project, name) {
+        const {has_txt2img, settings} = Studio.state.session;
+        const found = await Studio.api.post(p`projects/${project}/runs/${name}/resume`, {release: Boolean(has_txt2img && settings.release_model)});
+        if (found.released) Studio.toast(ts(found.released.message));
+    };
+
     // runCard({changed()}) -> {node, show(project, name), event(message), run()}
     Studio.runCard = function ({changed}) {
         let project = "", run = null, chart = null, vram = null, timer = 0, asked = 0, stopping = false, gone = false;
@@ -95,9 +101,8 @@
             ];
         }
         async function resume() {
-            const settings = Studio.state.session.settings, name = run.name;
-            const found = await Studio.api.post(path("/resume"), {release: Boolean(Studio.state.session.has_txt2img && settings.release_model)});
-            if (found.released) Studio.toast(ts(found.released.message));
+            const name = run.name;
+            await Studio.resumeRun(project, name);
             await show(project, name);
             changed();
         }

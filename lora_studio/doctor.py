@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .failures import because
 from .pins import installed_version, satisfies, wanted_versions
 
 HERE = Path(__file__).resolve().parent.parent
@@ -73,9 +74,8 @@ def torch_facts(cards: list[str]) -> tuple[dict[str, Any], list[Problem]]:
     try:
         import torch
     except Exception as error:  # a broken installation fails in many ways
-        return {"version": installed_version("torch"), "error": str(error)}, [
-            {"what": f"PyTorch does not start: {error}", "fix": f"Delete the folder {HERE / '.venv'} and run: {SET_UP}"}
-        ]
+        why, fix = because(error, hint=f"Delete the folder {HERE / '.venv'} and run: {SET_UP}")
+        return {"version": installed_version("torch"), "error": str(error)}, [{"what": f"PyTorch does not start: {why}", "fix": fix}]
     facts: dict[str, Any] = {"version": torch.__version__, "cuda_build": torch.version.cuda, "hip_build": getattr(torch.version, "hip", None)}
     problems: list[Problem] = []
     facts["device"] = "cpu"
@@ -120,7 +120,8 @@ def onnx_facts(cards: list[str]) -> tuple[dict[str, Any], list[Problem]]:
 
         facts["providers"] = onnxruntime.get_available_providers()
     except Exception as error:  # a broken installation fails in many ways
-        problems.append({"what": f"ONNX Runtime does not start: {error}", "fix": f"{sys.executable} -m pip install --force-reinstall {names[0]}"})
+        why, fix = because(error, hint=f"{sys.executable} -m pip install --force-reinstall {names[0]}")
+        problems.append({"what": f"ONNX Runtime does not start: {why}", "fix": fix})
         return facts, problems
     if cards and not {"CUDAExecutionProvider", "TensorrtExecutionProvider", "DmlExecutionProvider"} & set(facts["providers"]):
         facts["advice"] = "Tagging runs on the processor; onnxruntime-gpu instead of onnxruntime would use the card."

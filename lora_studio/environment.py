@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import overlay as overlays
+from .endings import died
 from .errors import UserError
 from .progress import Progress, silent
 
@@ -71,7 +72,7 @@ class Environment:
         try:
             found = json.loads(done.stdout)
         except ValueError:
-            raise UserError("A command of Lora Studio ended without an answer.", done.stderr.strip()[-500:]) from None
+            raise died(message="A command of Lora Studio ended without an answer.", code=done.returncode, printed=done.stderr) from None
         if done.returncode:
             raise UserError(str(found.get("error", "")), str(found.get("hint", "")))
         return found

@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from .endings import died
 from .errors import UserError
+from .failures import explained
 from .progress import Progress
 
 RUNNING = "running"
@@ -149,8 +151,9 @@ class Jobs:
             end = {"state": "failed", "error": error.message, "hint": error.hint}
         except Exception as error:  # the last line of defence: the page says it, the console has the details
             traceback.print_exc()
-            hint = "The details are in the console; please report them."
-            end = {"state": "failed", "error": f"Something went wrong inside Lora Studio: {type(error).__name__}: {error}", "hint": hint}
+            message = f"Something went wrong inside Lora Studio: {type(error).__name__}: {error}"
+            known = explained(error) or UserError(message, "The details are in the console; please report them.")
+            end = {"state": "failed", "error": known.message, "hint": known.hint}
         self._update(identity, ended=time.time(), seconds_left=None, **end)
 
 
@@ -200,12 +203,12 @@ def run_command(command: Sequence[str], environment: Mapping[str, str], progress
     try:
         found = json.loads(text)
     except ValueError:
-        tail = "\n".join(watched.other[-20:]) or text[-2000:]
-        raise UserError("A helper process ended without an answer.", f"It printed last:\n{tail}") from None
+        printed = "\n".join(watched.other) or text
+        raise died(message="A helper process ended without an answer.", code=process.returncode, printed=printed) from None
     if process.returncode != 0:
         if isinstance(found, dict) and "error" in found:
             raise UserError(str(found["error"]), str(found.get("hint", "")))
-        raise UserError(f"A helper process failed (code {process.returncode}).", "\n".join(watched.other[-20:]))
+        raise died(message="A helper process failed.", code=process.returncode, printed="\n".join(watched.other))
     return found
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import overlay, pins
+from .endings import died
 from .environment import Environment
 from .errors import UserError
 from .files import atomic_write_json
@@ -103,8 +104,8 @@ def _try(new: Path, packages: Path, tell: Callable[[], None]) -> None:
     variables["PYTHONPATH"] = os.pathsep.join([str(new), variables["PYTHONPATH"]])
     code = f"import os, sys; sys.path[:0] = os.environ['PYTHONPATH'].split(os.pathsep); {TRY}"
     lines: list[str] = []
-    if _run([sys.executable, "-c", code], variables, lines.append, tell):
-        raise UserError("The training packages were installed but do not start.", "Python said: " + "\n".join(lines[-4:]))
+    if ended := _run([sys.executable, "-c", code], variables, lines.append, tell):
+        raise died(message="The training packages were installed but do not start.", code=ended, printed="\n".join(lines))
 
 
 class _Pip:

@@ -593,6 +593,12 @@ class Studio:
         board = tensorboard.installed(self.environment)
         return {"runs": view.list_view(project.runs_dir), "trash": view.trashed(project.folder), "tensorboard": board}
 
+    def cut_off_run(self, project: Project) -> dict[str, Any] | None:
+        """The project's newest run if it ended without a word: what may be resumed."""
+        from .training.view import cut_off
+
+        return cut_off(project.runs_dir)
+
     def run_detail(self, run: Run) -> dict[str, Any]:
         """A run with its loss curve and samples."""
         from .training.view import detail

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lora_studio"
-BASE = {"cores", "errors", "files", "patience", "progress", "project", "untrusted"}
+BASE = {"cores", "endings", "errors", "failures", "files", "network", "patience", "progress", "project", "untrusted"}
 HEAVY = {"torch", "onnxruntime", "pandas", "diffusers", "transformers", "peft", "accelerate", "gradio"}
 
 # package or module -> what of ours it may import (longest prefix given counts)
@@ -25,6 +25,10 @@ MAY_KNOW: dict[str, set[str]] = {
     "untrusted": {"errors"},
     "files": {"errors", "patience"},
     "project": {"errors", "files", "patience", "untrusted"},
+    "awake": set(),
+    "network": set(),
+    "failures": {"errors", "files"},
+    "endings": {"errors", "failures"},
     "dataset": BASE,
     "crop": BASE | {"dataset"},
     # Tagging over captions that are there is a step of the editing history, which can be undone.
@@ -32,23 +36,26 @@ MAY_KNOW: dict[str, set[str]] = {
     "editing": BASE | {"dataset"},
     "pins": set(),
     "overlay": {"pins"},
-    "overlay_install": {"errors", "files", "patience", "progress", "pins", "overlay", "environment"},
-    "environment": {"errors", "files", "patience", "progress", "overlay", "overlay_install"},
+    "overlay_install": {"endings", "errors", "files", "patience", "progress", "pins", "overlay", "environment"},
+    "environment": {"endings", "errors", "files", "patience", "progress", "overlay", "overlay_install"},
     # What it packs is a project's run; the package itself is imported for its version.
     "overview": {"project", "dataset", "evaluation"},
     # It knows when a training runs.
     "renaming": {"errors", "files", "patience", "project", "training", "untrusted"},
     "bundle": BASE | {"dataset", "training", "__init__"},
-    "jobs": {"errors", "progress"},
+    "jobs": {"endings", "errors", "failures", "progress"},
     "fetching": {"errors", "files", "patience", "progress"},
     "training": BASE | {"dataset", "environment", "fetching", "parent"},
     "host": BASE | {"demo", "environment", "training.basefile"},
     "ui": BASE | {"studio", "host", "web", "environment"},
-    "trainer": {"cores", "errors", "files", "patience", "progress", "untrusted", "dataset", "training.config", "training.events"},
+    "trainer": {
+        "awake", "cores", "endings", "errors", "failures", "files", "patience", "progress", "untrusted", "dataset", "training.config",
+        "training.events",
+    },
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
-        "studio", "ui", "host", "environment", "errors", "progress", "wording", "crop", "tagging", "editing", "evaluation", "training.config",
-        "training.options", "doctor",
+        "studio", "ui", "host", "environment", "awake", "errors", "failures", "progress", "wording", "crop", "tagging", "editing", "evaluation",
+        "training.config", "training.options", "doctor",
     },
 }
 
@@ -99,7 +106,7 @@ def test_the_command_line_takes_only_settings_from_the_steps() -> None:
     wrong = []
     for path in sources("cli"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            doors = ("studio", "errors", "progress", "wording", "host.standalone", "ui.standalone", None)
+            doors = ("studio", "awake", "errors", "failures", "progress", "wording", "host.standalone", "ui.standalone", None)
             if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module not in doors:
                 wrong += [f"{node.module}.{a.name}" for a in node.names if a.name not in settings and not a.name.endswith("Options")]
     assert not wrong

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
+from ..failures import explained
 from ..studio import Studio, _plain
 from . import captions, carrying, pictures, start, testing, training
 from .console import Handler, Parser, utf8_consoles
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             hint = f"The details are in {log}; please report them."
         except OSError:
             hint = traceback.format_exc()
+        if (known := explained(error)) is not None:
+            return _report(args, known.message, f"{known.hint}\n{hint.removesuffix('; please report them.')}", 1)
         return _report(args, f"Something went wrong inside Lora Studio: {type(error).__name__}: {error}", hint, 1)
     if args.json:
         print(json.dumps(_plain(result.to_dict() if hasattr(result, "to_dict") else result), ensure_ascii=False, indent=2))

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..awake import awake
 from ..errors import UserError
 from ..studio import Studio, _plain
 from .console import Add, listed, pairs, progress_of, say, say_left_out
@@ -46,12 +47,14 @@ def _tag(args: argparse.Namespace, studio: Studio) -> Any:
     options = _tag_options(args)
     project, progress = studio.open(args.project), progress_of(args, "tag")
     if args.shard:
-        done = studio.tag_share(project, options, args.shard, progress)
+        with awake("pictures are tagged"):
+            done = studio.tag_share(project, options, args.shard, progress)
         say(args, f"Share {args.shard}: {done['predicted']} pictures asked for. When all shares are done, tag once more to write the captions.")
         return done
-    if args.processes > 1:
-        studio.tag_shares(project, options, args.processes, progress)
-    report = studio.tag(project, options, progress)
+    with awake("pictures are tagged"):
+        if args.processes > 1:
+            studio.tag_shares(project, options, args.processes, progress)
+        report = studio.tag(project, options, progress)
     ran = f" on {report.provider}" if report.provider else " from stored probabilities"
     say(args, f"{report.tagged} captions written by {report.model}{ran} ({report.images_per_second:.1f} pictures/s), {report.kept} kept.")
     for warning in report.warnings:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ..awake import awake
 from ..errors import UserError
 from ..studio import Studio
 from .console import Add, listed, progress_of, say
@@ -46,7 +47,8 @@ def _evaluate(args: argparse.Namespace, studio: Studio) -> Any:
     if args.pictures:
         options.update(zip(("trigger_pictures", "flexibility_pictures", "leakage_pictures"), args.pictures))
     options.update(cfg=args.cfg, negative=args.negative, **_size(args.size))
-    report = studio.evaluate(studio.run(args.run, args.name), EvaluateOptions(**options), progress_of(args, "evaluate"))
+    with awake("a LoRA is evaluated"):
+        report = studio.evaluate(studio.run(args.run, args.name), EvaluateOptions(**options), progress_of(args, "evaluate"))
     say(args, scores_text(report))
     return report
 

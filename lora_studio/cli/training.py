@@ -64,6 +64,8 @@ def preflight_text(check: Any) -> str:
 def follow(args: argparse.Namespace, studio: Studio, run: Any) -> Any:
     """Show a run until it ends; Ctrl-C asks it to stop, a second one leaves it to itself."""
     if args.detach:
+        for warning in run.status().warnings:
+            say(args, f"WARNING  {warning}")
         say(args, "It goes on by itself. See: runs show " + str(run.folder))
         return run.status()
     show = progress_of(args, "train")

@@ -11,12 +11,14 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
+from ..failures import because
 from .siblings import Face
 
 SIDE = 640  # of a model that takes any size
 SURE = 0.5
 OVERLAP = 0.45  # of two boxes from which on they are one face
 MOST = 50
+OTHER_ONE = "Take it out of the folder, or choose another one."
 GREY = (114, 114, 114)  # what YOLO models are trained to see beside a picture
 STRIDES = (8, 16, 32)
 
@@ -66,7 +68,8 @@ class Detector:
         try:
             found = self.session.run(list(self.outputs), {self.input: np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])})
         except Exception as error:  # whatever a model of anybody's may do
-            raise UserError(f"The face detector failed: {error}", "Take it out of the folder, or choose another one.") from error
+            why, hint = because(error, hint=OTHER_ONE)
+            raise UserError(f"The face detector failed: {why}", hint) from error
         rows = decode_yunet(dict(zip(self.outputs, found)), self.side) if self.kind == "yunet" else decode_yolo(found[0])
         across, down = size[0] / small.width, size[1] / small.height
         faces = []
@@ -82,15 +85,16 @@ def load_detector(path: Path) -> Detector:
     try:
         import onnxruntime
     except Exception as error:  # a broken installation fails in many ways
-        hint = "Install the training packages from the tab, or let boxes go where the eye goes."
-        raise UserError(f"ONNX Runtime, which finding faces needs, does not start: {error}", hint) from error
+        why, hint = because(error, hint="Install the training packages from the tab, or let boxes go where the eye goes.")
+        raise UserError(f"ONNX Runtime, which finding faces needs, does not start: {why}", hint) from error
     try:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # several pictures are looked at at a time
         options.inter_op_num_threads = 1
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise UserError(f"The face detector {path.name} does not start: {error}", "Take it out of the folder, or choose another one.") from error
+        why, hint = because(error, hint=OTHER_ONE)
+        raise UserError(f"The face detector {path.name} does not start: {why}", hint) from error
     given, outputs = session.get_inputs(), session.get_outputs()
     names = tuple(one.name for one in outputs)
     kind = _kind(given[0].shape, names, [one.shape for one in outputs]) if len(given) == 1 else ""

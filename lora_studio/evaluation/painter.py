@@ -11,6 +11,7 @@ from PIL.Image import Image
 
 from .. import cores
 from ..errors import UserError
+from ..failures import because
 from .prompts import TestPrompt
 
 
@@ -93,10 +94,8 @@ class ModelPainter:
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            raise UserError(
-                f"There is not enough GPU memory to draw one picture of {c.width}x{c.height}.",
-                "Close other programs that use the GPU, or evaluate with a smaller width and height.",
-            ) from error
+            why, hint = because(error)
+            raise UserError(f"One picture of {c.width}x{c.height} cannot be drawn: {why}", hint) from error
 
 
 def describe(painter: Any) -> dict[str, Any]:

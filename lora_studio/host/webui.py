@@ -17,6 +17,7 @@ from PIL import Image
 
 from ..environment import Environment
 from ..errors import UserError
+from ..failures import because
 from ..progress import Progress
 from .base import DEFAULT_SETTINGS, Checkpoint, DrawRequest, Vram, VramChange, memory_message
 from .families import family
@@ -227,7 +228,8 @@ class WebUI:
             thread.join()
             raise
         if work.error is not None:
-            raise UserError(f"The WebUI could not draw this: {work.error}", "The WebUI's own window says more.") from work.error
+            why, hint = because(work.error, hint="The WebUI's own window says more.")
+            raise UserError(f"The WebUI could not draw this: {why}", hint) from work.error
         progress(request.count, request.count, "")
         return work.images
 
@@ -345,4 +347,5 @@ def _restore_webui() -> None:
     try:
         sd_models.load_model()
     except Exception as error:
-        raise UserError(f"The checkpoint could not be loaded again: {error}", "Choose it at the top of the page, or restart the WebUI.") from error
+        why, hint = because(error, hint="Choose it at the top of the page, or restart the WebUI.")
+        raise UserError(f"The checkpoint could not be loaded again: {why}", hint) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..fetching import fetch
 from ..files import explain_os_error
+from ..network import why
 from ..progress import Progress, silent
 from .catalogue import Model
 
@@ -19,9 +20,9 @@ def url_of(model: Model, file: str) -> str:
     return f"{endpoint.rstrip('/')}/{model.repo}/resolve/main/{file}"
 
 
-def _impossible(model: Model, folder: Path, file: str, why: object) -> UserError:
+def _impossible(model: Model, folder: Path, file: str, reason: object) -> UserError:
     return UserError(
-        f"The tagger {model.name} is not on this machine and {file} could not be downloaded: {why}",
+        f"The tagger {model.name} is not on this machine and {file} could not be downloaded: {reason}",
         f"Do it again to continue where it stopped, or put {' and '.join(model.files)} of {model.repo} (huggingface.co) into {folder}.",
     )
 
@@ -39,7 +40,7 @@ def download_model(model: Model, folder: Path, progress: Progress = silent) -> P
             fetch(url_of(model, file), target, progress)
         except OSError as error:
             friendly = None if isinstance(error, urllib.error.URLError) else explain_os_error(error, target)
-            raise friendly or _impossible(model, folder, file, getattr(error, "reason", None) or error) from error
+            raise friendly or _impossible(model, folder, file, why(error)) from error
         except ValueError as error:  # HF_ENDPOINT is not an address
             raise _impossible(model, folder, file, error) from error
     return folder

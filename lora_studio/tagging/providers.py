@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import cores
 from ..errors import UserError
+from ..failures import because
 
 CPU = "CPUExecutionProvider"
 OPENVINO = "OpenVINOExecutionProvider"
@@ -22,7 +23,8 @@ def runtime() -> Any:
     try:
         import onnxruntime
     except Exception as error:  # a broken installation fails in many ways
-        raise UserError(f"ONNX Runtime, which tagging needs, does not start: {error}", "See: doctor") from error
+        why, hint = because(error, hint="See: doctor")
+        raise UserError(f"ONNX Runtime, which tagging needs, does not start: {why}", hint) from error
     return onnxruntime
 
 
@@ -92,17 +94,11 @@ def open_session(path: Path, asked: Sequence[str] | None = None) -> tuple[Any, l
         except Exception as error:
             failure = error
             if attempt != [CPU]:
-                warnings.append(f"{attempt[0]} failed, the CPU is used instead: {_first_line(error)}")
+                warnings.append(f"{attempt[0]} failed, the CPU is used instead: {because(error)[0]}")
             continue
         used = session.get_providers()[0]
         if used != attempt[0]:
             warnings.append(f"{attempt[0]} is installed but does not work here; {used} is used. See: doctor")
         return session, warnings
-    raise UserError(
-        f"{path} cannot be used as a model: {_first_line(failure)}",
-        "Download it again. Models of the third generation need ONNX Runtime 1.17 or newer.",
-    ) from failure
-
-
-def _first_line(error: object) -> str:
-    return (str(error).strip().splitlines() or ["unknown error"])[0][:300]
+    why, hint = because(failure, hint="Download it again. Models of the third generation need ONNX Runtime 1.17 or newer.")
+    raise UserError(f"{path} cannot be used as a model: {why}", hint) from failure

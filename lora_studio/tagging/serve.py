@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from ..dataset import load_image
 from ..errors import UserError
+from ..failures import because
 from .preprocess import WHITE
 from .wd14 import Tagger, find_files
 
@@ -53,7 +54,8 @@ class Desk:
         except UserError as error:
             return {"error": error.message, "hint": error.hint}
         except Exception as error:  # the next picture is none the worse for this one
-            return {"error": f"The tagger failed: {type(error).__name__}: {error}", "hint": ""}
+            why, hint = because(error)
+            return {"error": f"The tagger failed: {why}", "hint": hint}
 
     def _interrogate(self, model: str, image: str) -> dict[str, Any]:
         tagger = self.tagger(model)

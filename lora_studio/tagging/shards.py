@@ -21,6 +21,7 @@ from typing import Any
 
 from ..dataset import ImageItem
 from ..dataset.listing import list_pictures
+from ..endings import died
 from ..errors import UserError
 from ..progress import Progress, silent
 from .folder import SAVE_EVERY, _Lazy, _Picture, _pictures, _read
@@ -166,8 +167,8 @@ def run_shards(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], prog
                 _end(children)
                 raise
         for child, answer in zip(children, answers, strict=True):
-            if child.wait():
-                raise _told(answer)
+            if code := child.wait():
+                raise _told(answer, code)
     finally:
         _end(children)
 
@@ -184,12 +185,12 @@ def _end(children: Sequence[subprocess.Popen[str]]) -> None:
                 stream.close()
 
 
-def _told(answer: str) -> UserError:
+def _told(answer: str, code: int) -> UserError:
     try:
         told = json.loads(answer)
         return UserError(str(told["error"]), str(told.get("hint", "")))
     except (ValueError, KeyError, TypeError):
-        return UserError("One of the tagging processes ended without a word.", "Tag with one process to see why.")
+        return died(message="One of the tagging processes ended without a word.", code=code, hint="Tag with one process to see why.")
 
 
 def card_of(number: int, cards: int) -> dict[str, str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import UserError
+from ..failures import because
 from ..progress import Progress, silent
 from . import ensemble, providers
 from .catalogue import DEMO, LABELS_FILE, MODEL_FILE, find_model, installed, is_tagger_dir, taggers_dir, thresholds_of, unknown_tagger
@@ -174,8 +175,9 @@ class Tagger:
             values = self._session.run([self._output], {self._input: batch})[0]
         except Exception as error:
             if self.provider == providers.CPU:
-                raise UserError(f"The tagger {self.name} failed: {providers._first_line(error)}", "Try a smaller batch size.") from error
-            self.warnings.append(f"{self.provider} failed while tagging, the CPU is used instead: {providers._first_line(error)}")
+                why, hint = because(error, hint="Try a smaller batch size.")
+                raise UserError(f"The tagger {self.name} failed: {why}", hint) from error
+            self.warnings.append(f"{self.provider} failed while tagging, the CPU is used instead: {because(error)[0]}")
             self._open((providers.CPU,))
             return self._run(batch)
         self._check_width(values.shape[-1])

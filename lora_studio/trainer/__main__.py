@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from lora_studio.awake import awake
 from lora_studio.errors import UserError
+from lora_studio.failures import explained
 from lora_studio.files import read_json
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import FILE, TERMINAL, EventWriter, read_events
@@ -33,7 +35,11 @@ def main(arguments: list[str]) -> int:
         # late: a mistake in the configuration is reported without waiting for the ML libraries
         from lora_studio.trainer.loop import train
 
-        train(run_dir, config, EventWriter(run_dir))
+        events = EventWriter(run_dir)
+        with awake("a training runs") if os.environ.get("LOCAL_RANK", "0") == "0" else nullcontext("") as sleepy:
+            if sleepy and first:
+                events.write("warning", message=sleepy)
+            train(run_dir, config, events)
     except BaseException as error:
         traceback.print_exc()
         message, hint = explain(error)
@@ -52,7 +58,7 @@ def _several(run_dir: Path, processes: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
-    from lora_studio.trainer.team import launch_words
+    from lora_studio.trainer.team import launch_words, process_failed
 
     known = len(read_events(run_dir / FILE))
     try:
@@ -60,9 +66,7 @@ def _several(run_dir: Path, processes: int) -> int:
     except ChildFailedError as error:
         # the first process tells its own failures; another's ended it in the middle of a word
         if not any(event.type in TERMINAL for event in read_events(run_dir / FILE)[known:]):
-            raise UserError(
-                f"One of the {processes} processes failed: {error}", "Its message is in console.log of the run; resume the run when that is solved."
-            ) from error
+            raise process_failed(run_dir, processes, error.get_first_failure()[1].exitcode) from error
         return 1
     return 0
 
@@ -80,20 +84,12 @@ def _stop_on_interrupt(run_dir: Path) -> Any:
 
 def explain(error: BaseException) -> tuple[str, str]:
     """What happened and what to do, in a person's words where the cause is known."""
-    if isinstance(error, UserError):
-        return error.message, error.hint
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"The disk is full: {error.filename or error}", "Free some space, then resume the run."
-    if type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower():
-        return (
-            "The graphics card has not enough memory for these settings.",
-            "Use gradient_checkpointing, a smaller batch_size or resolution, and close other programs that use the card.",
-        )
-    if isinstance(error, MemoryError):
-        return "There is not enough memory.", "Use a smaller batch_size or resolution."
+    known = explained(error)
     if isinstance(error, KeyboardInterrupt):
-        return "The trainer was interrupted.", "Resume the run to go on from its last saved state."
-    return f"{type(error).__name__}: {error}", "The whole message is in console.log of the run."
+        known = UserError("The trainer was interrupted.", "Resume the run to go on from its last saved state.")
+    if known is None:
+        known = UserError(f"{type(error).__name__}: {error}", "The whole message is in console.log of the run.")
+    return known.message, known.hint
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from lora_studio.errors import UserError
+from lora_studio.failures import MEMORY, UNSTARTED, find
 from lora_studio.training.events import EventWriter
 
 Result = TypeVar("Result")
@@ -19,6 +20,8 @@ FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 MOST_ROLLBACKS = 4
 #: seconds between two looks at a full disk
 DISK_PAUSE = 2.0
+#: bytes of graphics memory that cuBLAS and cuDNN need to start
+STARTS = 400 * 2**20
 
 
 class StopAskedError(Exception):
@@ -34,10 +37,21 @@ class NotFiniteError(Exception):
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error means too little memory, on any device."""
-    text = str(error).lower()
-    known = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
-    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or (isinstance(error, RuntimeError) and any(k in text for k in known))
+    """Whether an error means too little memory, on any device. A library of the card that does not start counts where the card is full."""
+    if not isinstance(error, (RuntimeError, MemoryError)):
+        return False
+    row = find(f"{type(error).__name__}: {error}")
+    if row is not None and row.kind == UNSTARTED:
+        return _card_full()
+    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or (row is not None and row.kind in MEMORY)
+
+
+def _card_full() -> bool:
+    """Whether the driver has too little left for a library of the card to start."""
+    try:
+        return torch.cuda.is_available() and torch.cuda.mem_get_info()[0] < STARTS
+    except RuntimeError:  # after some errors the card answers nothing any more
+        return False
 
 
 def release_memory() -> None:

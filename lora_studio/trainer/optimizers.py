@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from lora_studio.errors import UserError
+from lora_studio.failures import because
 from lora_studio.training.config import TrainingConfig
 
 PLAIN_BETAS = (0.9, 0.999)
@@ -88,6 +89,9 @@ def _find(name: str, kind: Kind) -> Any:
         return getattr(importlib.import_module(module), cls)
     except ImportError as error:
         small = "Choose adamw: a LoRA is small, so 8-bit states save only a few MB."
+        if not isinstance(error, ModuleNotFoundError):
+            why, hint = because(error, hint="Choose adamw.")
+            raise UserError(f"The optimizer {name} does not start: {why}", hint) from error
         raise UserError(
             f"The optimizer {name} needs the package {module.split('.')[0]}, which is not installed.",
             small if name == "adamw8bit" else "Install the training packages again (`lora_studio doctor` says how), or choose adamw.",

@@ -16,11 +16,14 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from lora_studio.endings import died
+from lora_studio.errors import UserError
 from lora_studio.training.events import EventWriter, RunEvent
 
 Thing = TypeVar("Thing")
 #: the first process may draw samples or wait for room on the disk for long
 PATIENCE = timedelta(days=7)
+LOG_BYTES = 8000
 
 
 class Team:
@@ -109,6 +112,14 @@ class Quiet(EventWriter):
 def launch_words(run_dir: Path, processes: int) -> list[str]:
     """Arguments of torchrun for all processes on this machine (accelerate launch runs it too)."""
     return ["--standalone", f"--nproc_per_node={processes}", "-m", "lora_studio.trainer", str(run_dir)]
+
+
+def process_failed(run_dir: Path, processes: int, code: int) -> UserError:
+    """For one of several processes that ended all of them; what it printed is in the run's log."""
+    log = run_dir / "console.log"
+    printed = log.read_bytes()[-LOG_BYTES:].decode("utf-8", "replace") if log.is_file() else ""
+    hint = "Its message is in console.log of the run; resume the run when that is solved."
+    return died(message=f"One of the {processes} processes failed.", code=code, printed=printed, hint=hint)
 
 
 def machines_command(run_dir: Path, processes: int) -> str:

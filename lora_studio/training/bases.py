@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from ..errors import UserError
 from ..fetching import fetch
 from ..files import explain_os_error, validate_name
+from ..network import why
 from ..progress import Progress, silent
 from .basefile import family_of
 
@@ -161,9 +162,8 @@ def download(base: Base, folder: Path, progress: Progress = silent) -> Path:
         fetch(base.url, target, progress, sha256=base.sha256, check=family_of)
     except (OSError, ValueError) as error:
         friendly = explain_os_error(error, target) if isinstance(error, OSError) else None
-        why = getattr(error, "reason", None) or error
         raise friendly or UserError(
-            f"{base.title} could not be downloaded: {why}.",
+            f"{base.title} could not be downloaded: {why(error)}.",
             f"Without a network, put {base.file} into {folder} yourself. Else try again: it goes on where it stopped. It is published at {base.url}",
         ) from error
     return target

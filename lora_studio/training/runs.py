@@ -12,16 +12,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..endings import reason
 from ..environment import Environment
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
 from .config import TrainingConfig
-from .events import FILE, RunEvent, read_events, tail
+from .events import FILE, EventWriter, RunEvent, read_events, tail
+from .outlive import free, tied
 
 PROCESS = "process.json"
 COMMANDS = ("stop", "save", "sample")
 STARTING = "starting.lock"
 STALE_SECONDS = 60.0
+LAST_BYTES = 8000
+TIED = (
+    "The launcher that Lora Studio was started from ends everything when it is closed, this training too. "
+    "Leave it open; a training that was cut off can be resumed."
+)
 
 
 @dataclass(frozen=True)
@@ -105,8 +112,14 @@ class Run:
             raise UserError(f"The run {self.folder.name} is finished; there is nothing to resume.", "Start a new run.")
         for name in COMMANDS:
             (self.folder / "control" / name).unlink(missing_ok=True)
-        process = spawn(environment.module("lora_studio.trainer", str(self.folder)), self.folder / "console.log", environment.variables())
-        atomic_write_json(self.folder / PROCESS, {"pid": process.pid, "created": _created(process.pid), "began": time.time()})
+        bound = tied()
+        if bound:
+            EventWriter(self.folder).write("warning", message=TIED)
+        log = self.folder / "console.log"
+        printed = log.stat().st_size if log.is_file() else 0
+        process = spawn(environment.module("lora_studio.trainer", str(self.folder)), log, environment.variables())
+        facts = {"pid": process.pid, "created": _created(process.pid), "began": time.time(), "printed": printed, "tied": bound}
+        atomic_write_json(self.folder / PROCESS, facts)
         # Kept so that the child is reaped when this process lives longer than the run.
         _children[str(self.folder.resolve())] = process
 
@@ -120,14 +133,26 @@ class Run:
 
     def alive(self) -> bool:
         """Whether the process that was started for this run still runs (pid and start time agree)."""
-        child = _children.get(str(self.folder.resolve()))
+        name = str(self.folder.resolve())
+        child = _children.get(name)
         if child is not None:
-            return child.poll() is None
+            if (code := child.poll()) is None:
+                return True
+            if _children.pop(name, None) is child:
+                self._note_end(child.pid, code)
+            return False
         try:
             known = read_json(self.folder / PROCESS)
             return bool(known["created"]) and _created(int(known["pid"])) == known["created"]
         except (UserError, KeyError, TypeError, ValueError):
             return False
+
+    def _note_end(self, pid: int, code: int) -> None:
+        """Keep the exit code: only who started a process is told it, and only once."""
+        with suppress(UserError, OSError):
+            facts = read_json(self.folder / PROCESS)
+            if isinstance(facts, dict) and facts.get("pid") == pid:
+                atomic_write_json(self.folder / PROCESS, {**facts, "code": code})
 
     def status(self) -> RunStatus:
         return summarize(self.folder, read_events(self.events_path), self.alive(), (self.folder / PROCESS).is_file())
@@ -168,14 +193,16 @@ _children: dict[str, subprocess.Popen[bytes]] = {}
 
 
 def spawn(command: list[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a process that outlives this one; its output goes to ``log`` and is never parsed."""
-    options: dict[str, Any] = {}
-    if sys.platform == "win32":
-        options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-    else:
-        options["start_new_session"] = True
-    with log.open("ab") as out:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=dict(environment), **options)
+    """Start a process that outlives this one and, where it is let go, its launcher; its output goes to ``log`` and is never parsed."""
+
+    def start(flags: int) -> subprocess.Popen[bytes]:
+        options: dict[str, Any] = {"start_new_session": True}
+        if sys.platform == "win32":
+            options = {"creationflags": flags | subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+        with log.open("ab") as out:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=dict(environment), **options)
+
+    return free(start)
 
 
 def _created(pid: int) -> float | None:
@@ -207,8 +234,7 @@ def summarize(folder: Path, events: list[RunEvent], alive: bool, was_started: bo
     message = str(end.data.get("message", "")) if end and state == "failed" else ""
     hint = str(end.data.get("hint", "")) if end and state == "failed" else ""
     if state == "crashed":
-        message = "The trainer ended without a word: it was killed, or the machine went down."
-        hint = "Resume the run; see console.log in its folder for what it printed last."
+        message, hint = _crash(folder)
     saved = dict.fromkeys(str(e.data.get("path", "")) for e in events if e.type == "checkpoint")
     phase = next((str(e.data.get("name", "")) for e in reversed(current) if e.type == "phase"), "")
     return RunStatus(
@@ -227,6 +253,27 @@ def summarize(folder: Path, events: list[RunEvent], alive: bool, was_started: bo
         hint=hint,
         phase=phase,
     )
+
+
+def _crash(folder: Path) -> tuple[str, str]:
+    """Why a run ended without a word, as far as its exit code and its last lines tell, and what to do."""
+    facts: dict[str, Any] = {}
+    with suppress(UserError):
+        found = read_json(folder / PROCESS)
+        facts = found if isinstance(found, dict) else {}
+    code, printed = facts.get("code"), facts.get("printed")
+    text = ""
+    with suppress(OSError), (folder / "console.log").open("rb") as log:
+        end = log.seek(0, 2)
+        log.seek(max(printed if isinstance(printed, int) else 0, end - LAST_BYTES))
+        text = log.read().decode("utf-8", "replace")
+    known = reason(code if isinstance(code, int) else None, text)
+    resume = "Resume the run; see console.log in its folder for what it printed last."
+    if known is not None:
+        return f"The trainer ended without a word. {known.message}", f"{known.hint} {resume}"
+    if facts.get("tied"):
+        return "The trainer ended together with the launcher that Lora Studio was started from.", resume
+    return "The trainer ended without a word: it was killed, or the machine went down.", resume
 
 
 def _counts_steps(event: RunEvent) -> bool:

@@ -43,6 +43,15 @@ def _line(run: Run) -> dict[str, Any]:
     }
 
 
+def cut_off(runs_dir: Path) -> dict[str, Any] | None:
+    """The newest run where it ended without a word: {name, step, total, message}. It is offered to be resumed."""
+    newest = list_runs(runs_dir)[-1:]
+    status = status_of(newest[0]) if newest else None
+    if status is None or status.state != "crashed":
+        return None
+    return {"name": newest[0].folder.name, "step": status.step, "total": status.total_steps, "message": status.message}
+
+
 def detail(run: Run) -> dict[str, Any]:
     """One run: status, settings, loss curve, samples, and the number of the last event that all this takes in."""
     events = read_events(run.events_path)
@@ -73,19 +82,27 @@ def detail(run: Run) -> dict[str, Any]:
 def status_of(run: Run) -> RunStatus:
     """As ``run.status()``; of a run that has not changed the events are not read again."""
     alive = run.alive()
-    started = (run.folder / PROCESS).is_file()
+    ended = _changed(run.folder / PROCESS)  # its exit code may be noted after its last event
     try:
         facts = run.events_path.stat()
     except OSError:
-        return summarize(run.folder, [], alive, started)
+        return summarize(run.folder, [], alive, bool(ended))
     if alive:
         return run.status()
-    return _ended(str(run.folder), started, facts.st_size, facts.st_mtime_ns)
+    return _ended(str(run.folder), ended, facts.st_size, facts.st_mtime_ns)
 
 
 @lru_cache(maxsize=512)
-def _ended(folder: str, started: bool, size: int, changed: int) -> RunStatus:
-    return summarize(Path(folder), read_events(Path(folder) / FILE), False, started)
+def _ended(folder: str, ended: int, size: int, changed: int) -> RunStatus:
+    return summarize(Path(folder), read_events(Path(folder) / FILE), False, bool(ended))
+
+
+def _changed(path: Path) -> int:
+    """When a file was written last, in nanoseconds; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def loss_points(events: Iterable[RunEvent]) -> list[tuple[int, float, float]]:

@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 
 from ..errors import UserError
+from ..failures import explained
 from ..studio import _plain
 from .context import Context
 from .gate import gate
@@ -76,8 +77,9 @@ class _Route(APIRoute):
                 return Response(status_code=400)  # nobody is there to read it
             except Exception as error:  # the last line of defence: the page says it, the console has the details
                 traceback.print_exc()
-                hint = "The details are in the console; please report them."
-                return JSON({"error": f"Something went wrong inside Lora Studio: {type(error).__name__}: {error}", "hint": hint}, 500)
+                message = f"Something went wrong inside Lora Studio: {type(error).__name__}: {error}"
+                known = explained(error) or UserError(message, "The details are in the console; please report them.")
+                return JSON({"error": known.message, "hint": known.hint}, 500)
 
         return safe
 

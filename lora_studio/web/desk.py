@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from ..endings import died
 from ..environment import Environment
 from ..errors import UserError
 
@@ -64,8 +65,12 @@ class TaggerDesk:
             child.stdin.flush()
             found = json.loads(child.stdout.readline())
         except (OSError, ValueError):
+            code = None
+            with suppress(subprocess.TimeoutExpired):
+                code = child.wait(1.0)
             self._end()
-            raise UserError("The tagger's process ended without an answer.", "Its last words are in the console; see also: doctor") from None
+            hint = "Its last words are in the console; see also: doctor"
+            raise died(message="The tagger's process ended without an answer.", code=code, hint=hint) from None
         return found if isinstance(found, dict) else {}
 
     def _start(self) -> subprocess.Popen[str]:

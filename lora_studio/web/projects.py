@@ -74,6 +74,7 @@ def describe(context: Context, project: Project) -> dict[str, Any]:
         "trigger": project.trigger,
         "traits": list(project.traits),
         "overview": context.studio.overview(project),
+        "cut_off": context.studio.cut_off_run(project),
     }
 
 
@@ -112,7 +113,7 @@ def routes(context: Context) -> APIRouter:
 
     @own.get(ONE)
     async def one(project: str) -> Response:
-        """{id, name, folder, trigger, traits, overview}."""
+        """{id, name, folder, trigger, traits, overview, cut_off: the newest run if it ended without a word}."""
         return JSON(await in_thread(lambda: describe(context, context.project(project))))
 
     @own.put(ONE)

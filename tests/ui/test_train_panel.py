@@ -211,6 +211,43 @@ def test_a_run_that_another_window_deletes_while_it_is_asked_for(
     assert other.locator(".ls-toast.ls-error").count() == 0
 
 
+@pytest.mark.parametrize("width", [1440, 400])
+def test_a_training_that_was_cut_off_is_offered_on_every_step(studio_page: Callable[..., str], page: Any, project: Project, width: int) -> None:
+    """As after a restart: a run whose process is gone without a last word."""
+    run = project.runs_dir / "2026-01-02_13-14-15"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps({"output_name": "hana", "base": "demo"}), encoding="utf-8")
+    (run / "process.json").write_text(json.dumps({"pid": 1, "created": 1.0, "tied": True}), encoding="utf-8")
+    events = EventWriter(run)
+    events.write("started", device="cpu")
+    events.write("step", step=340, total=1200, epoch=3, epochs=10, loss=0.1, loss_average=0.1)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.add_init_script("localStorage.setItem('lora_studio.project', 'hana'); localStorage['lora_studio.step'] ||= 'edit';")
+    url = studio_page("page", project.folder.parent.parent)
+    page.goto(url)
+    card = page.locator(".ls-cut-off")
+    card.wait_for()
+    assert "at step 340 of 1,200" in card.inner_text() and "together with the launcher" in card.inner_text()
+    box = card.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= width and page.evaluate("document.documentElement.scrollWidth") <= width
+    page.click(".ls-step[data-step=train]")  # here the run's own card says it, and has the button
+    page.wait_for_selector(".ls-run:not([hidden]) .ls-run-trouble")
+    assert not card.is_visible() and page.locator(".ls-run .ls-primary", has_text="Resume").is_visible()
+    page.click(".ls-step[data-step=crop]")
+    card.locator("button", has_text="Not now").click()
+    assert not card.is_visible()
+    page.reload()
+    page.wait_for_selector(".ls-ready")
+    assert not card.is_visible(), "put off once, it is not offered again"
+    page.evaluate("localStorage.removeItem('lora_studio.cut_off.hana')")
+    page.reload()
+    card.locator("button", has_text="Resume").click()
+    page.wait_for_selector(".ls-panel[data-step=train]:not([hidden])")
+    page.wait_for_function("document.querySelector('.ls-run:not([hidden]) [data-state]')?.dataset.state !== 'crashed'")
+    page.click(".ls-step[data-step=crop]")
+    assert not card.is_visible()
+
+
 def test_downloads_are_offered_and_say_when_there_is_no_network(
     studio_page: Callable[..., str], page: Any, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

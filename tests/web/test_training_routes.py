@@ -243,8 +243,14 @@ def test_a_killed_trainer_is_noticed_and_resumed(
     until(lambda: any(data.get("ended") for kind, _, data in told if kind == "run"))
     detail = client.get(f"{HANA}/runs/{name}").json()
     assert detail["state"] == "crashed" and "ended without a word" in detail["message"]
+    offered = client.get(HANA).json()["cut_off"]
+    assert offered["name"] == name and offered["step"] > 0 and offered["message"] == detail["message"]
     assert client.post(f"{HANA}/runs/{name}/resume").status_code == 200
     assert client.get(f"{HANA}/runs/{name}").json()["state"] == "running"
+    assert client.get(HANA).json()["cut_off"] is None, "it goes on"
+    (stand_in[-1] / "control" / "finish").touch()
+    until(lambda: client.get(f"{HANA}/runs/{name}").json()["state"] == "finished")
+    assert client.get(HANA).json()["cut_off"] is None
 
 
 def test_a_training_of_another_project_is_told_of(client: Any, context: Any, trainable: Project, stand_in: list[Path]) -> None:
