@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from lora_studio.cards import no_kernels
 from lora_studio.errors import UserError
 from lora_studio.files import read_json
 from lora_studio.training.config import TrainingConfig
@@ -89,6 +90,8 @@ def explain(error: BaseException) -> tuple[str, str]:
             "The graphics card has not enough memory for these settings.",
             "Use gradient_checkpointing, a smaller batch_size or resolution, and close other programs that use the card.",
         )
+    if no_kernels(error):
+        return "This PyTorch holds no code for the graphics card.", "The doctor says which PyTorch to install: python launch.py doctor. Or set device to cpu."
     if isinstance(error, MemoryError):
         return "There is not enough memory.", "Use a smaller batch_size or resolution."
     if isinstance(error, KeyboardInterrupt):
