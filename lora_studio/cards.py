@@ -146,10 +146,10 @@ def build_for(card: Card, build: Build, driver: str = "") -> str:
             index = "cu129" if is_older(driver, DRIVERS[13]) else "cu130"
     else:
         index = "cu121" if numbers(version) < (2, 6) else "cu126"
-    return f"pip install --force-reinstall torch=={version} --index-url {WHEELS}{index}"
+    return f"pip install --force-reinstall torch=={version} torchvision --index-url {WHEELS}{index}"
 
 
-def what_is_wrong(card: Card, build: Build, driver: str = "") -> tuple[str, str] | None:
+def wrong(card: Card, build: Build, driver: str = "") -> tuple[str, str] | None:
     """Why a build cannot use an NVIDIA card, and exactly what helps, in two sentences; None where nothing is known to be wrong.
 
     driver: its version, "" where it is not known.
@@ -158,13 +158,13 @@ def what_is_wrong(card: Card, build: Build, driver: str = "") -> tuple[str, str]
         return None
     command = build_for(card, build, driver)
     least = least_driver(card, build)
-    install = f'Install another PyTorch: "{command}" (as TORCH_COMMAND for the set-up, the WebUI with --reinstall-torch)'
+    install = f'Install another PyTorch: set TORCH_COMMAND to "{command}" and run the set-up, or start the WebUI once with --reinstall-torch.'
     if not command:
         return f"The {card.words} is too old: no PyTorch that this works with has code for it.", "Train on another card, or set device to cpu."
     if not build.cuda:
-        return f"There is a {card.words}, but {build.words} was built without CUDA.", f"{install}{_and_driver(card, driver)}."
+        return f"There is a {card.words}, but {build.words} was built without CUDA.", install + _and_driver(card, driver)
     if not has_kernels(card, build):
-        return f"This {build.words} holds no code for the {card.words}.", f"{install}{_and_driver(card, driver)}, or set device to cpu."
+        return f"This {build.words} holds no code for the {card.words}.", install + _and_driver(card, driver)
     if is_older(driver, least):
         what = f"The driver {driver} is too old for the {card.words} with this {build.words}: it needs {least} or newer."
         keeps = build.cuda.startswith("13") and not is_older(driver, DRIVER_OF_CARD.get(card.capability[0], DRIVERS[12]))
@@ -173,10 +173,10 @@ def what_is_wrong(card: Card, build: Build, driver: str = "") -> tuple[str, str]
     return None
 
 
-def why_not_usable(card: Card, build: Build, driver: str, visible: str | None) -> tuple[str, str]:
+def why(card: Card, build: Build, driver: str, visible: str | None) -> tuple[str, str]:
     """Why torch sees no card though the driver reports one, and what helps. visible: CUDA_VISIBLE_DEVICES, None where it is not set."""
-    if wrong := what_is_wrong(card, build, driver):
-        return wrong
+    if found := wrong(card, build, driver):
+        return found
     if visible is not None:
         return f"CUDA_VISIBLE_DEVICES is {visible!r}, which hides the {card.words}.", "Take it out of the environment, or name a card that is there."
     return f"There is a {card.words}, but {build.words} cannot use it.", "Install NVIDIA's newest driver (nvidia.com/drivers) and restart the machine."
@@ -184,7 +184,8 @@ def why_not_usable(card: Card, build: Build, driver: str, visible: str | None) -
 
 def _and_driver(card: Card, driver: str) -> str:
     least = DRIVER_OF_CARD.get(card.capability[0], DRIVERS[12])
-    return f", and NVIDIA's driver {least} or newer (nvidia.com/drivers)" if is_older(driver, least) else ""
+    words = f" Before that, install NVIDIA's driver {least} or newer (nvidia.com/drivers)."
+    return words if is_older(driver, least) else ""
 
 
 def no_kernels(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .cards import Card
@@ -113,8 +113,8 @@ def ask(command: Sequence[str], environment: Mapping[str, str]) -> list[Card]:
     """The cards as a child process counts them: ``command`` starts this module."""
     try:
         rows = json.loads(answer(command, environment) or "[]")
-        return [replace(card, capability=tuple(card.capability)) for card in (Card(**row) for row in rows)]
-    except (ValueError, TypeError):
+        return [Card(**{**row, "capability": tuple(row["capability"])}) for row in rows]
+    except (ValueError, TypeError, KeyError):
         return []
 
 

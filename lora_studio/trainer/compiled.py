@@ -24,7 +24,7 @@ ALLOWED = {torch.float32: 0.01, torch.float16: 0.1, torch.bfloat16: 0.1}
 REHEARSALS = 3
 
 
-def why_not(kind: str, device: torch.device, card: Card | None) -> str:
+def why(kind: str, device: torch.device, card: Card | None) -> str:
     """Why blocks are not compiled there, in words; "" where it is worth a try."""
     if kind == "graphs" and device.type != "cuda":
         return "CUDA graphs need an NVIDIA card"

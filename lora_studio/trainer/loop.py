@@ -280,6 +280,7 @@ class TrainingRun:
         del self.model, self.network, self.optimizer, self.average
         self.parts.forget_model()
         self.parts.to_full_precision(family)
+        self.parts.say_8_bits()
         self.runtime, self._saved = self.parts.runtime, saved
         self._prepare()
         self._say_training()

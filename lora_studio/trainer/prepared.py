@@ -14,7 +14,7 @@ import torch
 from lora_studio.errors import UserError
 from lora_studio.files import atomic_write_json, read_json
 from lora_studio.trainer.average import Average
-from lora_studio.trainer.compiled import compile_blocks, undo, why_not
+from lora_studio.trainer.compiled import compile_blocks, undo, why
 from lora_studio.trainer.data import Dataset, LatentCache, batches_of_epoch, build_dataset, draw_batch
 from lora_studio.trainer.guard import StopAskedError, out_of_memory, release_memory
 from lora_studio.trainer.layout import find_quicker, lay_out
@@ -96,14 +96,15 @@ class Prepared:
         if known and known["instead_of"] == own:
             self.runtime = self.runtime.in_full_precision(known["fp8"])
             self.events.write("warning", message=f"This run goes on in fp32: {own} gave no numbers on this device.", precision="fp32")
+            self.say_8_bits()
         model = self._load()
         if not self.runtime.half or not self.team.agree(int(not gives_numbers(model, self._largest()))):
             return model
         family = model.family
         del model  # both together may not fit
         self.to_full_precision(family)
-        message = f"{own} gives no numbers on this device: it is trained in fp32{self._in_8_bits()}, which is exact and slower."
-        self.events.write("warning", message=message, precision="fp32")
+        self.events.write("warning", message=f"{own} gives no numbers on this device: it is trained in fp32, which is slower.", precision="fp32")
+        self.say_8_bits()
         model = self._load()
         if self.team.agree(int(not gives_numbers(model, self._largest()))):
             raise no_numbers(model.path)
@@ -115,8 +116,9 @@ class Prepared:
         model.clip_skip, model.max_tokens = config.clip_skip, config.max_tokens
         return model
 
-    def _in_8_bits(self) -> str:
-        return " with the base model in 8 bits" if self.runtime.fp8 and not self.config.fp8_base else ""
+    def say_8_bits(self) -> None:
+        if self.runtime.fp8 and not self.config.fp8_base:
+            self.events.write("warning", message="For fp32 there is not enough graphics memory: the base model is kept in 8 bits.")
 
     def to_full_precision(self, family: str) -> None:
         """From the next loading of the base model on, after a restart too, compute in float32; in 8 bits where that has no room else."""
@@ -285,7 +287,7 @@ class Prepared:
             self.network.zero_grad()
             return found
 
-        reason = why_not(kind, model.device, self.runtime.card)
+        reason = why(kind, model.device, self.runtime.card)
         if not self.team.agree(int(bool(reason))):
             model.graphs = kind == "graphs"
             with self._own_memory_only():

@@ -83,12 +83,12 @@ def choose_device(name: str, local: int = 0, beside: int = 1) -> tuple[torch.dev
             return _card(wanted, found, local, beside)
         trouble = _why_no_card()
         if wanted not in ("", "auto"):
-            what, hint = trouble or ("PyTorch finds no graphics card here.", "Set device to auto or cpu.")
-            raise UserError(f"The device {name!r} cannot be used: {what}", hint)
+            raise UserError(*(trouble or (f"The device {name!r} cannot be used: PyTorch finds no graphics card here.", "Set device to auto or cpu.")))
         mps = getattr(torch.backends, "mps", None)
         if mps is not None and mps.is_available():
             return torch.device("mps"), ()
-        return torch.device("cpu"), (f"This runs on the processor, which takes very long. {' '.join(trouble)}",) if trouble else ()
+        notes = ("This runs on the processor, which takes very long.", *trouble) if trouble else ()
+        return torch.device("cpu"), notes
     try:
         device = torch.device(wanted)
         torch.zeros(1, device=device)
@@ -104,7 +104,8 @@ def _card(wanted: str, found: list[Card], local: int, beside: int) -> tuple[torc
             words = f"device is {wanted}, one card; {beside} processes need one each."
             raise UserError(words, "Set device to auto (CUDA_VISIBLE_DEVICES chooses among the cards), or processes to 1.")
         if beside > len(found):
-            raise UserError(f"{beside} processes need a graphics card each; here are {len(found)}: {cards.names(found)}.", "Set processes to that number.")
+            words = f"{beside} processes need a graphics card each; here are {len(found)}: {cards.names(found)}."
+            raise UserError(words, "Set processes to that number.")
         return _tried(found[local]), ()
     index = cards.index_of(wanted, os.environ.get(HOME, ""))
     if index is None or index >= len(found):
@@ -112,11 +113,13 @@ def _card(wanted: str, found: list[Card], local: int, beside: int) -> tuple[torc
             raise UserError(f"There is no graphics card {wanted}; here are: {cards.names(found)}.", DEVICE_HINT)
         index = 0
     build = cards.build_of(torch)
-    card, notes = found[index], ()
+    card = found[index]
+    notes: tuple[str, ...] = ()
     if any_card and not cards.has_kernels(card, build):
         fits = next((other for other in found if cards.has_kernels(other, build)), None)
         if fits is not None:
-            card, notes = fits, (f"The {fits.words} ({fits.device}) is used: this {build.words} holds no code for the {card.words}.",)
+            notes = (f"The {fits.words} ({fits.device}) is used: this {build.words} holds no code for the {card.words}.",)
+            card = fits
     return _tried(card), notes
 
 
@@ -124,12 +127,12 @@ def _tried(card: Card) -> torch.device:
     """A card as a device, after one small computation on it."""
     build, device = cards.build_of(torch), torch.device("cuda", card.index)
     if not cards.has_kernels(card, build):
-        raise UserError(*(cards.what_is_wrong(card, build, _driver()) or ("", "")))
+        raise UserError(*(cards.wrong(card, build, _driver()) or ("", "")))
     try:
         float(torch.ones(1, device=device).sum())
     except (RuntimeError, AssertionError) as error:
         what = f"The {card.words} ({card.device}) cannot be used: {first_line(error)}"
-        wrong = cards.what_is_wrong(card, build, _driver())
+        wrong = cards.wrong(card, build, _driver())
         hint = wrong[1] if wrong else "Close other programs that use the card, or restart the machine; then ask the doctor: python launch.py doctor."
         if cards.no_kernels(error):
             command = cards.build_for(card, build)
@@ -147,7 +150,7 @@ def _why_no_card() -> tuple[str, str] | None:
     listed = nvidia.seen()
     if not listed:
         return None
-    return cards.why_not_usable(listed[0].card, cards.build_of(torch), listed[0].driver, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return cards.why(listed[0].card, cards.build_of(torch), listed[0].driver, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def first_line(error: BaseException) -> str:
@@ -178,8 +181,10 @@ def _on_card(name: str, card: Card, build: Build) -> tuple[str, tuple[str, ...]]
     if name != "bf16" or cards.computes_bf16(card, build):
         return name, ()
     if not _emulates_bf16():
-        raise UserError(f"The {card.words} does not compute in bf16, and {build.words} does not emulate it.", "Set precision to auto (fp16 there) or fp32.")
-    return name, (f"The {card.words} does not compute in bf16 itself: PyTorch emulates it, which is slow. precision=auto takes fp16 there.",)
+        words = f"The {card.words} does not compute in bf16, and {build.words} does not emulate it."
+        raise UserError(words, "Set precision to auto (fp16 there) or fp32.")
+    notes = (f"The {card.words} does not compute in bf16 itself: PyTorch emulates it, which is slow. precision=auto takes fp16 there.",)
+    return name, notes
 
 
 def _emulates_bf16() -> bool:
