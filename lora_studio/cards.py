@@ -59,7 +59,7 @@ class Build:
 
     @property
     def words(self) -> str:
-        return f"PyTorch {self.torch.split('+')[0]}" + (f", CUDA {self.cuda}" if self.cuda else "")
+        return f"PyTorch {self.torch.split('+')[0]}" + (f" (CUDA {self.cuda})" if self.cuda else "")
 
 
 def build_of(torch: Any) -> Build:
@@ -98,7 +98,7 @@ def has_kernels(card: Card, build: Build) -> bool:
         found = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", kernel)
         if found is None:
             continue
-        kind, own, only = found[1], (int(found[2]), int(found[3])), found[4]
+        kind, own, only = found[1], (int(found[2]), int(found[3])), found[4] == "a"
         if own == card.capability or (not only and own <= card.capability and (kind == "compute" or own[0] == card.capability[0])):
             return True
     return False
@@ -174,11 +174,12 @@ def wrong(card: Card, build: Build, driver: str = "") -> tuple[str, str] | None:
 
 
 def why(card: Card, build: Build, driver: str, visible: str | None) -> tuple[str, str]:
-    """Why torch sees no card though the driver reports one, and what helps. visible: CUDA_VISIBLE_DEVICES, None where it is not set."""
+    """Why torch sees no card though the driver reports one, and what helps. visible: CUDA_VISIBLE_DEVICES, None for not set."""
     if found := wrong(card, build, driver):
         return found
     if visible is not None:
-        return f"CUDA_VISIBLE_DEVICES is {visible!r}, which hides the {card.words}.", "Take it out of the environment, or name a card that is there."
+        what = f"CUDA_VISIBLE_DEVICES is {visible!r}, which hides the {card.words}."
+        return what, "Take it out of the environment, or name a card that is there."
     return f"There is a {card.words}, but {build.words} cannot use it.", "Install NVIDIA's newest driver (nvidia.com/drivers) and restart the machine."
 
 

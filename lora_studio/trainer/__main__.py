@@ -91,7 +91,8 @@ def explain(error: BaseException) -> tuple[str, str]:
             "Use gradient_checkpointing, a smaller batch_size or resolution, and close other programs that use the card.",
         )
     if no_kernels(error):
-        return "This PyTorch holds no code for the graphics card.", "The doctor says which PyTorch to install: python launch.py doctor. Or set device to cpu."
+        hint = "The doctor says which PyTorch to install: python launch.py doctor. Or set device to cpu."
+        return "This PyTorch holds no code for the graphics card.", hint
     if isinstance(error, MemoryError):
         return "There is not enough memory.", "Use a smaller batch_size or resolution."
     if isinstance(error, KeyboardInterrupt):

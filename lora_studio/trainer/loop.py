@@ -274,9 +274,9 @@ class TrainingRun:
 
     def _in_full_precision(self, saved: tuple[Position, dict[str, torch.Tensor]]) -> None:
         """Prepare the run anew, from its last state, in float32."""
-        own, family = self.runtime.precision, self.model.family
-        message = f"The loss was not a number in {own}, which does not come from the learning rate: back to step {saved[0].step}, in fp32 from now on."
-        self.events.write("warning", message=message, step=saved[0].step, precision="fp32")
+        own, family, step = self.runtime.precision, self.model.family, saved[0].step
+        message = f"The loss was not a number in {own}, which does not come from the learning rate: back to step {step}, in fp32 from now on."
+        self.events.write("warning", message=message, step=step, precision="fp32")
         del self.model, self.network, self.optimizer, self.average
         self.parts.forget_model()
         self.parts.to_full_precision(family)

@@ -91,7 +91,7 @@ def choose_device(name: str, local: int = 0, beside: int = 1) -> tuple[torch.dev
         return torch.device("cpu"), notes
     try:
         device = torch.device(wanted)
-        torch.zeros(1, device=device)
+        try_out(device)
     except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
         raise UserError(f"The device {name!r} cannot be used: {first_line(error)}", "Set device to auto or cpu.") from error
     return device, ()
@@ -129,7 +129,7 @@ def _tried(card: Card) -> torch.device:
     if not cards.has_kernels(card, build):
         raise UserError(*(cards.wrong(card, build, _driver()) or ("", "")))
     try:
-        float(torch.ones(1, device=device).sum())
+        try_out(device)
     except (RuntimeError, AssertionError) as error:
         what = f"The {card.words} ({card.device}) cannot be used: {first_line(error)}"
         wrong = cards.wrong(card, build, _driver())
@@ -139,6 +139,11 @@ def _tried(card: Card) -> torch.device:
             hint = f'This PyTorch holds no code for it. Install another: "{command}".' if command else "Train on another card, or set device to cpu."
         raise UserError(what, hint) from error
     return device
+
+
+def try_out(device: torch.device) -> None:
+    """A small computation, waited for."""
+    float(torch.ones(1, device=device).sum())
 
 
 def _driver() -> str:

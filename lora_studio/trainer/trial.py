@@ -45,8 +45,8 @@ def gives_numbers(model: BaseModel, size: tuple[int, int]) -> bool:
 
 def needs_8_bits(config: TrainingConfig, family: str, device: torch.device) -> bool:
     """Whether a graphics card has no room for the base model in float32, even with one picture at a time and gradient checkpointing."""
-    if device.type != "cuda" or not eight_bit.allowed(device):
+    if device.type != "cuda":
         return False
     smallest = replace(config, precision="fp32", fp8_base=False, batch_size=1, gradient_checkpointing=True)
     free, _ = torch.cuda.mem_get_info(device)
-    return memory.needed(smallest, family, 0) > free
+    return memory.needed(smallest, family, 0) > free and eight_bit.allowed(device)

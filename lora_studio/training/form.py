@@ -451,7 +451,8 @@ FIELDS: dict[str, dict[str, tuple[str, str, str, str]]] = {
         ),
         "device": (
             "Device", "设备",
-            "Another card than the one that draws pictures meanwhile; cpu when the card makes trouble.", "可选与作图不同的另一张显卡；显卡有问题时用 cpu。",
+            "Another card than the one that draws pictures meanwhile; cpu when the card makes trouble.",
+            "可选与作图不同的另一张显卡；显卡有问题时用 cpu。",
         ),
     },
 }
