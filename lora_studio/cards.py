@@ -58,7 +58,7 @@ class Build:
     kernels: tuple[str, ...] = ()
 
     @property
-    def words(self) -> str:
+    def name(self) -> str:
         return f"PyTorch {self.torch.split('+')[0]}" + (f" (CUDA {self.cuda})" if self.cuda else "")
 
 
@@ -159,14 +159,16 @@ def wrong(card: Card, build: Build, driver: str = "") -> tuple[str, str] | None:
     command = build_for(card, build, driver)
     least = least_driver(card, build)
     install = f'Install another PyTorch: set TORCH_COMMAND to "{command}" and run the set-up, or start the WebUI once with --reinstall-torch.'
+    if is_older(driver, first := DRIVER_OF_CARD.get(card.capability[0], DRIVERS[12])):
+        install = f"Install NVIDIA's driver {first} or newer (nvidia.com/drivers) and restart the machine. {install}"
     if not command:
         return f"The {card.words} is too old: no PyTorch that this works with has code for it.", "Train on another card, or set device to cpu."
     if not build.cuda:
-        return f"There is a {card.words}, but {build.words} was built without CUDA.", install + _and_driver(card, driver)
+        return f"There is a {card.words}, but {build.name} was built without CUDA.", install
     if not has_kernels(card, build):
-        return f"This {build.words} holds no code for the {card.words}.", install + _and_driver(card, driver)
+        return f"This {build.name} holds no code for the {card.words}.", install
     if is_older(driver, least):
-        what = f"The driver {driver} is too old for the {card.words} with this {build.words}: it needs {least} or newer."
+        what = f"The driver {driver} is too old for the {card.words} with this {build.name}: it needs {least} or newer."
         keeps = build.cuda.startswith("13") and not is_older(driver, DRIVER_OF_CARD.get(card.capability[0], DRIVERS[12]))
         instead = f' Or keep the driver and install another PyTorch: "{command}".' if keeps else ""
         return what, f"Install NVIDIA's driver {least} or newer (nvidia.com/drivers) and restart the machine.{instead}"
@@ -178,15 +180,10 @@ def why(card: Card, build: Build, driver: str, visible: str | None) -> tuple[str
     if found := wrong(card, build, driver):
         return found
     if visible is not None:
-        what = f"CUDA_VISIBLE_DEVICES is {visible!r}, which hides the {card.words}."
-        return what, "Take it out of the environment, or name a card that is there."
-    return f"There is a {card.words}, but {build.words} cannot use it.", "Install NVIDIA's newest driver (nvidia.com/drivers) and restart the machine."
-
-
-def _and_driver(card: Card, driver: str) -> str:
-    least = DRIVER_OF_CARD.get(card.capability[0], DRIVERS[12])
-    words = f" Before that, install NVIDIA's driver {least} or newer (nvidia.com/drivers)."
-    return words if is_older(driver, least) else ""
+        hidden = f"CUDA_VISIBLE_DEVICES is {visible!r}, which hides the {card.words}."
+        return hidden, "Take it out of the environment, or name a card that is there."
+    what = f"There is a {card.words}, but {build.name} cannot use it."
+    return what, "Install NVIDIA's newest driver (nvidia.com/drivers) and restart the machine."
 
 
 def no_kernels(error: BaseException) -> bool:

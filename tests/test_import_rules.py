@@ -17,6 +17,7 @@ HEAVY = {"torch", "onnxruntime", "pandas", "diffusers", "transformers", "peft", 
 
 # package or module -> what of ours it may import (longest prefix given counts)
 MAY_KNOW: dict[str, set[str]] = {
+    "cards": {"pins"},
     "cores": set(),
     "errors": set(),
     "progress": set(),
@@ -30,6 +31,7 @@ MAY_KNOW: dict[str, set[str]] = {
     # Tagging over captions that are there is a step of the editing history, which can be undone.
     "tagging": BASE | {"dataset", "demo", "editing", "fetching"},
     "editing": BASE | {"dataset"},
+    "nvidia": {"cards"},
     "pins": set(),
     "overlay": {"pins"},
     "overlay_install": {"errors", "files", "patience", "progress", "pins", "overlay", "environment"},
@@ -41,10 +43,13 @@ MAY_KNOW: dict[str, set[str]] = {
     "bundle": BASE | {"dataset", "training", "__init__"},
     "jobs": {"errors", "progress"},
     "fetching": {"errors", "files", "patience", "progress"},
-    "training": BASE | {"dataset", "environment", "fetching", "parent"},
-    "host": BASE | {"demo", "environment", "training.basefile"},
+    "training": BASE | {"cards", "dataset", "environment", "fetching", "parent"},
+    "host": BASE | {"cards", "demo", "environment", "nvidia", "training.basefile"},
     "ui": BASE | {"studio", "host", "web", "environment"},
-    "trainer": {"cores", "errors", "files", "patience", "progress", "untrusted", "dataset", "training.config", "training.events"},
+    "trainer": {
+        "cards", "cores", "errors", "files", "nvidia", "patience", "progress", "untrusted", "dataset", "training.config", "training.events",
+        "training.memory",
+    },
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
         "studio", "ui", "host", "environment", "errors", "progress", "wording", "crop", "tagging", "editing", "evaluation", "training.config",

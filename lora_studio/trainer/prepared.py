@@ -201,13 +201,13 @@ class Prepared:
         self.events.write("phase", name="memory")
         free, total = torch.cuda.mem_get_info(self.runtime.device)
         most = limit(free, torch.cuda.memory_reserved(self.runtime.device), 8 * self.network.parameters)
-        plans = candidates(config.batch_size, config.gradient_checkpointing)
+        plans, asked = candidates(config.batch_size, config.gradient_checkpointing), self.plan
         with self._own_memory_only():
             plan, peak = choose(plans, self.measure, most)
         plan = plans[self.team.agree(plans.index(plan))]
         measured = {"peak": int(peak) if math.isfinite(peak) else None, "limit": int(most), "total": int(total)}
         self.events.write("phase", name="memory", **measured, plan=plan.words(config.batch_size))
-        if plan != self.plan:
+        if plan != asked:
             self.events.write("warning", message=f"To fit the graphics memory, {plan.words(config.batch_size)}. The result is the same.")
         return plan
 

@@ -118,7 +118,7 @@ def _card(wanted: str, found: list[Card], local: int, beside: int) -> tuple[torc
     if any_card and not cards.has_kernels(card, build):
         fits = next((other for other in found if cards.has_kernels(other, build)), None)
         if fits is not None:
-            notes = (f"The {fits.words} ({fits.device}) is used: this {build.words} holds no code for the {card.words}.",)
+            notes = (f"The {fits.words} ({fits.device}) is used: this {build.name} holds no code for the {card.words}.",)
             card = fits
     return _tried(card), notes
 
@@ -186,7 +186,7 @@ def _on_card(name: str, card: Card, build: Build) -> tuple[str, tuple[str, ...]]
     if name != "bf16" or cards.computes_bf16(card, build):
         return name, ()
     if not _emulates_bf16():
-        words = f"The {card.words} does not compute in bf16, and {build.words} does not emulate it."
+        words = f"The {card.words} does not compute in bf16, and {build.name} does not emulate it."
         raise UserError(words, "Set precision to auto (fp16 there) or fp32.")
     notes = (f"The {card.words} does not compute in bf16 itself: PyTorch emulates it, which is slow. precision=auto takes fp16 there.",)
     return name, notes
