@@ -130,6 +130,7 @@ class Machine:
             "reset_peak_memory_stats": lambda device=None: setattr(self, "peak", self.used.get(self._index(device, True), 0)),
             "empty_cache": lambda: self.used.clear(),
             "synchronize": lambda device=None: None,
+            "is_current_stream_capturing": lambda: False,  # the optimizers ask
             **{
                 name: getattr(self, name)
                 for name in (
