@@ -394,6 +394,7 @@ def test_no_number_at_the_first_steps_is_not_the_learning_rate_s_fault(
     assert json.loads((run / prepared.PRECISION).read_text(encoding="utf-8")) == {"instead_of": "fp16", "fp8": False}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*GradScaler.*")
 @pytest.mark.parametrize("finite", [True, False])
 def test_later_it_depends_on_whether_the_precision_gives_numbers(
@@ -409,6 +410,7 @@ def test_later_it_depends_on_whether_the_precision_gives_numbers(
     assert loaded == [("fp16", False)] + ([] if finite else [("fp32", False)])
 
 
+@pytest.mark.slow
 def test_a_scaler_that_still_searches_is_left_alone_and_a_lost_one_is_not(
     tmp_path: Path, tiny_checkpoint: Path, few: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -439,10 +441,12 @@ def test_a_scaler_that_still_searches_is_left_alone_and_a_lost_one_is_not(
     loaded = on_card(monkeypatch, machine("2.3.1", "RTX 2080"))
     monkeypatch.setattr(optimizer, "_grad_scaler", Scaler)
     monkeypatch.setattr("lora_studio.trainer.reporter.REPORT_EVERY", 0.0)
-    events = start(make_run(tmp_path, tiny_checkpoint, few, memory_plan=False, device="auto", epochs=18, save_every_epochs=18))
-    assert loaded == [("fp16", False), ("fp32", False)] and events[-1]["step"] == 18
+    assert optimizer.LEAST_SCALE < 2**-8 * 65536, "a search of eight halvings is usual"
+    monkeypatch.setattr(optimizer, "LEAST_SCALE", 65536 / 4)
+    events = start(make_run(tmp_path, tiny_checkpoint, few, memory_plan=False, device="auto", epochs=4, save_every_epochs=4))
+    assert loaded == [("fp16", False), ("fp32", False)] and events[-1]["step"] == 4
     first = [e["step"] for e in events if e["type"] == "step" and e["seq"] < next(w["seq"] for w in events if w["type"] == "warning")]
-    assert max(first) == 16, "sixteen halvings are a search"
+    assert max(first) == 2, "two halvings of three were still a search"
 
 
 def test_in_full_precision_a_run_of_several_steps_halves_its_rate_as_before(
