@@ -61,8 +61,10 @@
                 return {node: box, set: (v) => { box.checked = v === true || v === "true"; }};
             }
             if (one.kind === "choice") {
-                const select = Studio.select(one.choices, "", take, props);
-                return {node: select, set: (v) => { select.value = String(v); }};
+                const options = one.choices.map((o) => (Array.isArray(o) ? [o[0], word(o[1])] : o));
+                const select = Studio.select(options, "", take, props);
+                // A preset of another machine may name what is not there: it is shown as it is.
+                return {node: select, set: (v) => { if (![...select.options].some((o) => o.value === String(v))) select.append(h("option", {value: String(v)}, String(v))); select.value = String(v); }};
             }
             if (one.kind === "list") {
                 const area = h("textarea.ls-input", {...props, rows: 3, spellcheck: false, oninput: () => take(area.value)});

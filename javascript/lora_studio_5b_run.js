@@ -132,7 +132,7 @@
                 [t("Seconds a step"), speed ? number(1 / speed, 3) : "–"],
                 [t("Learning rate"), run.lr ? Number(run.lr).toExponential(2) : "–"],
                 vram && vram.total ? [t("Graphics memory"), t("{used} of {total}", {used: Studio.bytes(vram.total - vram.free), total: Studio.bytes(vram.total)})] : run.vram ? [t("Graphics memory"), Studio.bytes(run.vram)] : null,
-                run.device ? [t("Device"), [run.device, run.precision].filter(Boolean).join(", ")] : null,
+                run.device ? [t("Device"), [run.card ? `${run.card} (${run.device})` : run.device, run.precision].filter(Boolean).join(", ")] : null,
             ].filter(Boolean);
             Studio.fill(facts, pairs.map(([name, value]) => h("div", {}, h("span.ls-hint", {}, name), h("strong", {translate: "no"}, value))));
         }
@@ -174,7 +174,7 @@
             if (!run || run.state !== "running") { vram = null; return; }
             const look = async () => {
                 if (!Studio.visible || Studio.state.step !== "train" || !run || run.state !== "running") return;
-                const found = await Studio.api.get("host/vram").catch(() => null);
+                const found = await Studio.api.get("host/vram", {device: (run.config || {}).device || "auto"}).catch(() => null);
                 vram = found;
                 if (!found || !found.total) return; // no card: nothing to look at again
                 drawState();

@@ -7,6 +7,7 @@ works when the set-up does not: `python -m lora_studio.doctor`.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import cards as rules
+from . import nvidia
 from .failures import because
 from .pins import installed_version, satisfies, wanted_versions
 
@@ -80,10 +83,19 @@ def torch_facts(cards: list[str]) -> tuple[dict[str, Any], list[Problem]]:
     problems: list[Problem] = []
     facts["device"] = "cpu"
     facts["threads"] = torch.get_num_threads()
-    if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        facts |= {"device": "cuda", "name": torch.cuda.get_device_name(), "count": torch.cuda.device_count(), "vram_free": free, "vram_total": total}
-        if total < LITTLE_VRAM:
+    found = rules.cards_of(torch)
+    if found:
+        build, listed = rules.build_of(torch), nvidia.seen()
+        driver = listed[0].driver if listed else ""
+        facts |= {"device": "cuda", "count": len(found), "driver": driver, "cards": [_card_facts(torch, card, build) for card in found]}
+        unusable = [wrong for card in found if (wrong := rules.wrong(card, build, driver))]
+        problems += [{"what": what, "fix": fix} for what, fix in unusable]
+        chosen = next((c for c in facts["cards"] if c["kernels"]), facts["cards"][0])
+        free, total = chosen["vram_free"], chosen["vram_total"]
+        facts |= {"name": chosen["name"], "vram_free": free, "vram_total": total}
+        if len(unusable) == len(found):
+            pass  # how much memory it has does not matter
+        elif total < LITTLE_VRAM:
             what = f"The card has {total / GB:.1f} GB: too little for Stable Diffusion at 512 pixels."
             problems.append({"what": what, "fix": "Train with --set device=cpu, or on a card with 6 GB or more."})
         elif free < LITTLE_VRAM:
@@ -92,18 +104,22 @@ def torch_facts(cards: list[str]) -> tuple[dict[str, Any], list[Problem]]:
     elif getattr(torch.backends, "mps", None) is not None and torch.backends.mps.is_available():
         facts["device"] = "mps"
     elif cards:
-        if torch.version.cuda is None and not facts["hip_build"]:
-            problems.append(
-                {
-                    "what": f"There is a {cards[0]}, but this PyTorch ({torch.__version__}) was built without CUDA.",
-                    "fix": 'Set TORCH_COMMAND to "pip install --force-reinstall torch==2.13.0 --index-url https://download.pytorch.org/whl/cu126" '
-                    f"and run: {SET_UP}",
-                }
-            )
-        else:
-            what = f"There is a {cards[0]}, but PyTorch (CUDA {torch.version.cuda}) cannot use it."
-            problems.append({"what": what, "fix": "Update the NVIDIA driver and restart the machine."})
+        seen = next(iter(nvidia.seen()), None)
+        card, driver = (seen.card, seen.driver) if seen else (rules.Card(0, cards[0]), "")
+        facts["driver"] = driver
+        what, fix = rules.why(card, rules.build_of(torch), driver, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        problems.append({"what": what, "fix": fix})
     return facts, problems
+
+
+def _card_facts(torch: Any, card: rules.Card, build: rules.Build) -> dict[str, Any]:
+    """A card as a training would take it: number formats, whether this PyTorch has code for it, memory in bytes."""
+    kernels = rules.has_kernels(card, build)
+    free, total = torch.cuda.mem_get_info(card.index) if kernels else (0, card.total)
+    return {
+        "device": card.device, "name": card.name, "capability": ".".join(map(str, card.capability)), "kernels": kernels,
+        "precision": rules.precision_of(card, build), "breaks_half": rules.breaks_half(card), "vram_free": free, "vram_total": total,
+    }
 
 
 def onnx_facts(cards: list[str]) -> tuple[dict[str, Any], list[Problem]]:
@@ -169,6 +185,10 @@ def examine(folder: str | Path = ".") -> dict[str, Any]:
     return {"lora_studio": __version__, **facts, "nvidia": cards, "problems": problems, "ok": not problems}
 
 
+def _trains_in(card: dict[str, Any]) -> str:
+    return f"{card['precision']} (fp32 if that gives no numbers)" if card["breaks_half"] else str(card["precision"])
+
+
 def report(facts: dict[str, Any]) -> str:
     """The facts as lines for people."""
     python, torch, onnx, disk = facts["python"], facts["torch"], facts["onnx"], facts["disk"]
@@ -177,10 +197,15 @@ def report(facts: dict[str, Any]) -> str:
         lines += [f"Python        {python['version']} on {python['system']}", f"              {python['executable']}"]
     device = torch.get("device", "-")
     if device == "cuda":
-        device = f"{torch['name']}, {torch['vram_free'] / GB:.1f} of {torch['vram_total'] / GB:.1f} GB free"
+        device = f"CUDA {torch['cuda_build']}" if torch.get("cuda_build") else f"ROCm {torch.get('hip_build')}"
     elif device == "cpu":
         device = f"processor, {torch['threads']} threads"
     lines.append(f"PyTorch       {torch.get('version') or 'not installed'} ({device})")
+    for card in torch.get("cards", ()):
+        memory = f"{card['vram_free'] / GB:.1f} of {card['vram_total'] / GB:.1f} GB free" if card["kernels"] else "this PyTorch has no code for it"
+        lines.append(f"{card['device']:<13} {card['name']}, compute capability {card['capability']}, trains in {_trains_in(card)}, {memory}")
+    if torch.get("driver"):
+        lines.append(f"Driver        {torch['driver']}")
     lines.append(f"ONNX Runtime  {onnx.get('version') or 'not installed'} ({', '.join(onnx.get('providers', [])) or '-'})")
     if "advice" in onnx:
         lines.append(f"              {onnx['advice']}")

@@ -28,10 +28,12 @@ class Environment:
     """How to start one of our own processes.
 
     ``packages``: the folder that keeps overlays (see overlay.py) for the interpreter we run in; None: ``python`` has everything itself.
+    ``device``: what ``auto`` means for children, where the host was given a card ("cuda:1").
     """
 
     python: str = field(default_factory=lambda: sys.executable)
     packages: Path | None = None
+    device: str = ""
 
     @property
     def overlay(self) -> Path | None:
@@ -47,6 +49,7 @@ class Environment:
         paths = [str(overlay) if overlay else "", str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]
         return {
             **os.environ,
+            **({"LORA_STUDIO_DEVICE": self.device} if self.device else {}),
             "PYTHONUTF8": "1",
             "PYTHONUNBUFFERED": "1",
             # The folder a WebUI is started in is full of modules of its own.

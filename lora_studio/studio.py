@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .bundle import Placed
+    from .cards import Card
     from .crop import CropOptions, CropPlan
     from .dataset.listing import Listing
     from .editing import EditOptions, EditReport, Op, OpsReport, Wanted
@@ -486,11 +487,11 @@ class Studio:
         runs = sorted(project.runs_dir.glob("*")) if project.runs_dir.is_dir() else ()
         return draft(self._training_start(project, base, preset), settings, runs)
 
-    def training_form(self) -> dict[str, Any]:
-        """The options of a training in groups, with their texts, and the presets."""
+    def training_form(self, cards: Sequence[Card] = ()) -> dict[str, Any]:
+        """The options of a training in groups, with their texts, and the presets. cards: those that can be chosen, where there are several."""
         from .training import form, presets
 
-        return {"groups": form.schema(), "presets": presets.listing(self.presets_dir)}
+        return {"groups": form.schema(tuple(cards) if len(cards) > 1 else ()), "presets": presets.listing(self.presets_dir)}
 
     def save_preset(self, name: str, settings: Mapping[str, Any], began_from: str) -> None:
         """Keep changed options under a name."""

@@ -3,12 +3,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from lora_studio import doctor
+from lora_studio.cards import Build
+from tests.trainer.fake_card import Machine, machine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,37 +63,62 @@ def test_missing_packages_come_with_the_command_that_installs_them(monkeypatch: 
     assert "PROBLEM" in doctor.report(facts)
 
 
-def fake_torch(monkeypatch: pytest.MonkeyPatch, **cuda: object) -> None:
-    values = {"is_available": lambda: False, **cuda}
-    torch = SimpleNamespace(
-        __version__="2.13.0",
-        version=SimpleNamespace(cuda=cuda.get("build"), hip=None),
-        cuda=SimpleNamespace(**values),
-        backends=SimpleNamespace(mps=None),
-        get_num_threads=lambda: 2,
-    )
-    monkeypatch.setitem(sys.modules, "torch", torch)
-    monkeypatch.setattr(doctor, "installed_version", lambda name: "2.13.0")
+def on(monkeypatch: pytest.MonkeyPatch, fake: Machine) -> tuple[dict[str, Any], list[dict[str, str]], str]:
+    """What the doctor finds on a machine with these cards, and what it prints of it."""
+    monkeypatch.setitem(sys.modules, "torch", fake.module())
+    monkeypatch.setattr(doctor, "installed_version", lambda name: fake.build.torch)
+    monkeypatch.setattr(doctor.nvidia, "seen", fake.seen)
+    facts, problems = doctor.torch_facts([card.name for card in fake.cards])
+    whole = {"lora_studio": "0", "python": {}, "onnx": {}, "disk": {}, "packages": {}, "torch": facts, "problems": problems, "ok": not problems}
+    return facts, problems, doctor.report(whole)
 
 
-def test_a_card_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_torch(monkeypatch)
-    assert "TORCH_COMMAND" in doctor.torch_facts(["RTX 4090"])[1][0]["fix"]
-    assert doctor.torch_facts([])[1] == []
-    fake_torch(monkeypatch, build="13.0")
-    assert "driver" in doctor.torch_facts(["RTX 4090"])[1][0]["fix"]
+@pytest.mark.parametrize("version", ["2.1.2", "2.3.1", "2.13.0"])
+@pytest.mark.parametrize(("name", "line"), [
+    ("GTX 1660", "cuda:0        NVIDIA GeForce GTX 1660, compute capability 7.5, trains in fp16 (fp32 if that gives no numbers), 5.5 of 6.0 GB free"),
+    ("RTX 3060", "cuda:0        NVIDIA GeForce RTX 3060, compute capability 8.6, trains in bf16, 11.5 of 12.0 GB free"),
+])  # fmt: skip
+def test_a_card_and_what_it_does(monkeypatch: pytest.MonkeyPatch, version: str, name: str, line: str) -> None:
+    facts, problems, text = on(monkeypatch, machine(version, name))
+    assert problems == [] and line in text and "Driver        580.65" in text and facts["cards"][0]["kernels"]
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "driver", "what", "fix"),
+    [
+        ("2.13.0", "GTX 1080", "580.65", "no code for the GTX 1080", "cu126"),
+        ("2.1.2", "RTX 5090", "580.65", "no code for the RTX 5090", "torch==2.7.1"),
+        ("2.13.0", "RTX 5090", "572.16", "driver 572.16 is too old", "driver 580 or newer"),
+        ("2.13.0", "GTX 1080", "560.94", "no code for the GTX 1080", "cu126"),
+    ],
+)
+def test_a_card_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch, version: str, name: str, driver: str, what: str, fix: str) -> None:
+    _, problems, text = on(monkeypatch, machine(version, name, driver=driver))
+    assert len(problems) == 1 and what in problems[0]["what"] and fix in problems[0]["fix"] and problems[0]["fix"] in text
+
+
+def test_a_torch_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Machine(Build("2.13.0+cpu"), machine("2.13.0", "RTX 4090").cards)
+    assert "without CUDA" in on(monkeypatch, plain)[1][0]["what"]
+    assert on(monkeypatch, Machine(Build("2.13.0+cpu"), []))[1] == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    hidden = machine("2.13.0", "RTX 4090")
+    monkeypatch.setattr(Machine, "available", False)
+    assert "hides the RTX 4090" in on(monkeypatch, hidden)[1][0]["what"]
+
+
+def test_of_several_cards_each_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts, problems, text = on(monkeypatch, machine("2.13.0", "GTX 1080", "RTX 3060"))
+    assert [card["kernels"] for card in facts["cards"]] == [False, True] and facts["name"] == "NVIDIA GeForce RTX 3060"
+    assert len(problems) == 1 and "cuda:1        NVIDIA GeForce RTX 3060" in text and "has no code for it" in text
 
 
 def test_little_memory_on_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    card = {"is_available": lambda: True, "get_device_name": lambda: "RTX", "device_count": lambda: 1, "build": "13.0"}
-    fake_torch(monkeypatch, mem_get_info=lambda: (1 * doctor.GB, 24 * doctor.GB), **card)
-    facts, problems = doctor.torch_facts(["RTX"])
-    assert facts["vram_free"] == doctor.GB
-    assert "Close what uses the card" in problems[0]["fix"]
-    fake_torch(monkeypatch, mem_get_info=lambda: (2 * doctor.GB, 2 * doctor.GB), **card)
-    assert "device=cpu" in doctor.torch_facts(["RTX"])[1][0]["fix"]
-    fake_torch(monkeypatch, mem_get_info=lambda: (20 * doctor.GB, 24 * doctor.GB), **card)
-    assert doctor.torch_facts(["RTX"])[1] == []
+    facts, problems, _ = on(monkeypatch, machine("2.13.0", "RTX 4090", others=23 * doctor.GB))
+    assert facts["vram_free"] == doctor.GB and "Close what uses the card" in problems[0]["fix"]
+    small = machine("2.13.0", "RTX 4090")
+    small.cards = [replace(small.cards[0], total=2 * doctor.GB)]
+    assert "device=cpu" in on(monkeypatch, small)[1][0]["fix"]
 
 
 def test_two_onnx_runtimes_fight(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ HEAVY = {"torch", "onnxruntime", "pandas", "diffusers", "transformers", "peft", 
 
 # package or module -> what of ours it may import (longest prefix given counts)
 MAY_KNOW: dict[str, set[str]] = {
+    "cards": {"pins"},
     "cores": set(),
     "errors": set(),
     "progress": set(),
@@ -34,6 +35,7 @@ MAY_KNOW: dict[str, set[str]] = {
     # Tagging over captions that are there is a step of the editing history, which can be undone.
     "tagging": BASE | {"dataset", "demo", "editing", "fetching"},
     "editing": BASE | {"dataset"},
+    "nvidia": {"cards"},
     "pins": set(),
     "overlay": {"pins"},
     "overlay_install": {"endings", "errors", "files", "patience", "progress", "pins", "overlay", "environment"},
@@ -45,12 +47,12 @@ MAY_KNOW: dict[str, set[str]] = {
     "bundle": BASE | {"dataset", "training", "__init__"},
     "jobs": {"endings", "errors", "failures", "progress"},
     "fetching": {"errors", "files", "patience", "progress"},
-    "training": BASE | {"dataset", "environment", "fetching", "parent"},
-    "host": BASE | {"demo", "environment", "training.basefile"},
+    "training": BASE | {"cards", "dataset", "environment", "fetching", "parent"},
+    "host": BASE | {"cards", "demo", "environment", "nvidia", "training.basefile"},
     "ui": BASE | {"studio", "host", "web", "environment"},
     "trainer": {
-        "awake", "cores", "endings", "errors", "failures", "files", "patience", "progress", "untrusted", "dataset", "training.config",
-        "training.events",
+        "awake", "cards", "cores", "endings", "errors", "failures", "files", "nvidia", "patience", "progress", "untrusted", "dataset",
+        "training.config", "training.events", "training.memory",
     },
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {

@@ -43,21 +43,27 @@ class ModelPainter:
     def __init__(self, base: str, vae: str, prediction: str, clip_skip: int, max_tokens: int, canvas: Canvas, device: str) -> None:
         import torch
 
+        from ..trainer.guard import release_memory
         from ..trainer.models import load_base
-        from ..trainer.runtime import choose_device, choose_precision
+        from ..trainer.runtime import DTYPES, choose_device, choose_precision, set_up
+        from ..trainer.trial import gives_numbers
 
-        chosen = choose_device(device)
-        precision = choose_precision("auto", chosen)
+        chosen, notes = choose_device(device)
+        precision, more = choose_precision("auto", chosen, set_up(chosen))
         if chosen.type == "cpu":
             torch.set_num_threads(cores.threads())
             torch.set_flush_denormal(True)
-        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
-        self.model = load_base(base, chosen, dtype, vae=vae, prediction=prediction)
+        self.notes: list[str] = [*notes, *more]
+        self.model: Any = load_base(base, chosen, DTYPES[precision], vae=vae, prediction=prediction)
+        if precision != "fp32" and not gives_numbers(self.model, (canvas.width, canvas.height)):
+            self.notes.append(f"{precision} gives no numbers on this device: the pictures are drawn in fp32.")
+            self.model = None  # both together may not fit
+            release_memory()
+            self.model = load_base(base, chosen, DTYPES["fp32"], vae=vae, prediction=prediction)
         self.model.clip_skip = clip_skip
         self.model.max_tokens = max_tokens
         self.canvas = canvas
         self.device = str(chosen)
-        self.notes: list[str] = []
 
     def draw(
         self, prompts: Sequence[TestPrompt], lora: Path | None, weight: float, drawn: Callable[[int], None]

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from .. import cards
+from ..cards import Card
 from ..environment import Environment
 from ..progress import Progress
 
@@ -75,6 +77,14 @@ def memory_message(before: Vram, after: Vram) -> str:
     return f"Free graphics memory: {before.free / 2**30:.1f} GB before, {after.free / 2**30:.1f} GB now."
 
 
+def on_its_card(host: Host, device: str) -> bool:
+    """Whether a training with this ``device`` option uses the card that the host's own model lies on, as far as that can be known."""
+    if device.strip().lower().startswith("cpu"):
+        return False
+    index = cards.index_of(device, host.device)
+    return index is None or index == cards.index_of("auto", host.device)
+
+
 class Host(Protocol):
     """One per process."""
 
@@ -121,7 +131,15 @@ class Host(Protocol):
     def settings(self) -> dict[str, Any]:
         """Machine-level settings (Settings → Lora Studio): the keys of DEFAULT_SETTINGS."""
 
-    def vram(self) -> Vram: ...
+    @property
+    def device(self) -> str:
+        """The card that the host was told to use ("cuda:1"), "" where it was not told."""
+
+    def cards(self) -> Sequence[Card]:
+        """The graphics cards as a training counts them; none where there are none or they cannot be asked. Loads no torch."""
+
+    def vram(self, device: str = "auto") -> Vram:
+        """Of the card that a training with this ``device`` option uses."""
 
     def release_model(self) -> VramChange:
         """Take the loaded checkpoint out of graphics memory, so that training has it."""

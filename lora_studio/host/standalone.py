@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import Any
 
 from PIL import Image
 
+from .. import cards as rules
+from .. import nvidia
+from ..cards import Card
 from ..environment import Environment
 from ..errors import UserError
 from ..progress import Progress
@@ -32,8 +34,10 @@ class Standalone:
     only_local: bool = True
     logins: tuple[tuple[str, str], ...] = ()
     environment: Environment = field(default_factory=Environment)
+    _cards: list[Card] | None = field(default=None, init=False, repr=False, compare=False)
 
     name = "standalone"
+    device = ""
     has_txt2img = False
 
     @property
@@ -73,18 +77,24 @@ class Standalone:
     def settings(self) -> dict[str, Any]:
         return dict(DEFAULT_SETTINGS)
 
-    def vram(self) -> Vram:
-        """Of the card with the most free memory, as its driver says: this process loads no torch."""
-        tool = shutil.which("nvidia-smi")
-        if tool is None:
+    def cards(self) -> Sequence[Card]:
+        """As CUDA counts them: a short child process asks the driver, once."""
+        if self._cards is None:
+            known = bool(nvidia.seen())
+            self._cards = nvidia.ask(self.environment.module("lora_studio.nvidia"), self.environment.variables()) if known else []
+        return self._cards
+
+    def vram(self, device: str = "auto") -> Vram:
+        """As nvidia-smi says, which counts otherwise and knows no CUDA_VISIBLE_DEVICES: the card is found by its UUID."""
+        now, index = nvidia.seen(), rules.index_of(device)
+        if not now or index is None:
             return Vram()
-        command = [tool, "--query-gpu=memory.free,memory.total", "--format=csv,noheader,nounits"]
-        try:
-            lines = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip().splitlines()
-            free, total = max(tuple(int(part) for part in line.split(",")) for line in lines)
-        except (OSError, subprocess.SubprocessError, ValueError):
-            return Vram()
-        return Vram(free * 2**20, total * 2**20)
+        card = next((card for card in self.cards() if card.index == index), None)
+        if card is not None:
+            found = nvidia.memory(card, now)
+        else:  # the driver's library did not answer
+            found = (now[0].free, now[0].total) if len(now) == 1 and index == 0 and "CUDA_VISIBLE_DEVICES" not in os.environ else None
+        return Vram(*found) if found else Vram()
 
     def release_model(self) -> VramChange:
         now = self.vram()

@@ -15,6 +15,8 @@ from typing import Any
 
 from PIL import Image
 
+from .. import cards as rules
+from ..cards import Card
 from ..environment import Environment
 from ..errors import UserError
 from ..failures import because
@@ -57,9 +59,9 @@ class WebUI:
     def environment(self) -> Environment:
         """Our packages beside the host's own; LORA_STUDIO_PYTHON names another Python that has everything already."""
         if own := os.environ.get("LORA_STUDIO_PYTHON"):
-            return Environment(python=own)
+            return Environment(python=own, device=self.device)
         named = os.environ.get("LORA_STUDIO_PACKAGES")
-        return Environment(packages=Path(named) if named else self._folder("lora_studio_packages_dir", "packages"))
+        return Environment(packages=Path(named) if named else self._folder("lora_studio_packages_dir", "packages"), device=self.device)
 
     @property
     def lora_dir(self) -> Path:
@@ -167,12 +169,28 @@ class WebUI:
         if networks is not None and hasattr(networks, "list_available_networks"):
             networks.list_available_networks()
 
-    def vram(self) -> Vram:
+    @property
+    def device(self) -> str:
+        """--device-id of the WebUI. (Forge's --gpu-device-id hides the other cards, from our children too.)"""
+        from modules import shared
+
+        chosen = str(getattr(shared.cmd_opts, "device_id", None) or "").strip().removeprefix("cuda:")
+        return f"cuda:{int(chosen)}" if chosen.isdecimal() else ""
+
+    def cards(self) -> Sequence[Card]:
+        """As the host's own torch counts them, which a training uses too."""
         torch = sys.modules.get("torch")
         try:
-            if torch is None or not torch.cuda.is_available():
+            return rules.cards_of(torch) if torch is not None else []
+        except Exception:  # a broken driver, a card that is no more: unknown
+            return []
+
+    def vram(self, device: str = "auto") -> Vram:
+        torch, index = sys.modules.get("torch"), rules.index_of(device, self.device)
+        try:
+            if torch is None or index is None or not torch.cuda.is_available():
                 return Vram()
-            free, total = torch.cuda.mem_get_info(_cuda_index(torch))
+            free, total = torch.cuda.mem_get_info(index)
             return Vram(int(free), int(total))
         except Exception:  # a broken driver, a card that is no more: unknown
             return Vram()
@@ -302,13 +320,6 @@ def _option(name: str, default: Any) -> Any:
     from modules import shared
 
     return shared.opts.data.get(name, default) if getattr(shared, "opts", None) is not None else default
-
-
-def _cuda_index(torch: Any) -> int:
-    from modules import shared
-
-    chosen = str(getattr(shared.cmd_opts, "device_id", None) or "")
-    return int(chosen) if chosen.isdigit() else int(torch.cuda.current_device())
 
 
 def _forge_memory() -> Any:

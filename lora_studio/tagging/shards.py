@@ -194,5 +194,7 @@ def _told(answer: str, code: int) -> UserError:
 
 
 def card_of(number: int, cards: int) -> dict[str, str]:
-    """The variable that gives a share a graphics card of its own, where there are several."""
-    return {"CUDA_VISIBLE_DEVICES": str(number % cards)} if cards > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ else {}
+    """The variable that gives a share a graphics card of its own, where there are several; of those that CUDA_VISIBLE_DEVICES names, if it does."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    there = [str(k) for k in range(cards)] if named is None else [one.strip() for one in named.split(",") if one.strip()]
+    return {"CUDA_VISIBLE_DEVICES": there[number % len(there)]} if len(there) > 1 else {}

@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from lora_studio import cards
+from lora_studio.cards import Card
+
 BLOCKS = ("BasicTransformerBlock",)
 #: kinds of one block: three widths, with and without LoRA, gradients, checkpointing
 MOST_KINDS = 64
@@ -21,6 +24,16 @@ ALLOWED = {torch.float32: 0.01, torch.float16: 0.1, torch.bfloat16: 0.1}
 REHEARSALS = 3
 
 
+def why(kind: str, device: torch.device, card: Card | None) -> str:
+    """Why blocks are not compiled there, in words; "" where it is worth a try."""
+    if kind == "graphs" and device.type != "cuda":
+        return "CUDA graphs need an NVIDIA card"
+    if card is not None and not torch.version.hip and (0, 0) < card.capability < cards.TRITON_FROM:
+        return f"Triton, which compiles, needs compute capability {cards.TRITON_FROM[0]}.{cards.TRITON_FROM[1]}: the {card.words} is too old"
+    missing = [name for name, place in NEEDED[kind] if not hasattr(place(), name)]
+    return f"PyTorch {torch.__version__.split('+')[0]} has no {', '.join(missing)}" if missing else ""
+
+
 def compile_blocks(unet: nn.Module, kind: str, gradients: Callable[[], torch.Tensor], dtype: torch.dtype) -> str:
     """Compile every transformer block in place; `gradients` runs a step and gives all its gradients in one vector.
 
@@ -28,8 +41,6 @@ def compile_blocks(unet: nn.Module, kind: str, gradients: Callable[[], torch.Ten
     Returns "" when they compute the same afterwards; else the reason, and the blocks are as before.
     """
     device = next(unet.parameters()).device
-    if kind == "graphs" and device.type != "cuda":
-        return "CUDA graphs need an NVIDIA card"
     expected = gradients()
     try:
         _trial(device)
@@ -47,6 +58,13 @@ def compile_blocks(unet: nn.Module, kind: str, gradients: Callable[[], torch.Ten
     return reason
 
 
+#: what torch has to have for each kind: graphs of training steps came with 2.2
+NEEDED: dict[str, list[tuple[str, Callable[[], Any]]]] = {
+    "blocks": [("compile", lambda: nn.Module)],
+    "graphs": [("compile", lambda: nn.Module), ("cudagraph_mark_step_begin", lambda: torch.compiler)],
+}
+
+
 def _trial(device: torch.device) -> None:
     """Compile a layer: that shows at once whether there is a compiler (Triton on a graphics card, a C++ compiler on a processor)."""
     layer = nn.Linear(8, 8).to(device)
@@ -57,7 +75,10 @@ def _compile(unet: nn.Module, kind: str) -> None:
     import torch._dynamo
 
     settings: Any = torch._dynamo.config
-    settings.cache_size_limit = max(settings.cache_size_limit, MOST_KINDS)
+    for limit in ("recompile_limit", "cache_size_limit"):  # its name since torch 2.6, and before
+        if hasattr(settings, limit):
+            setattr(settings, limit, max(getattr(settings, limit), MOST_KINDS))
+            break
     graphs = {"mode": "reduce-overhead", "dynamic": False} if kind == "graphs" else {}
     for block in _blocks(unet):
         block.compile(**graphs)

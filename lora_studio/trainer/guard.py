@@ -29,11 +29,11 @@ class StopAskedError(Exception):
 
 
 class NotFiniteError(Exception):
-    """The loss or the LoRA itself is not a number any more."""
+    """The loss or the LoRA itself is not a number any more; or, with `gradients`, no gradient has been one for many steps."""
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, *, gradients: bool = False) -> None:
         super().__init__(f"not a number at step {step}")
-        self.step = step
+        self.step, self.gradients = step, gradients
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -58,6 +58,8 @@ def release_memory() -> None:
     """Give back what torch holds of the card and does not use."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    elif (mps := getattr(torch.backends, "mps", None)) is not None and mps.is_available():
+        torch.mps.empty_cache()
 
 
 def disk_full(error: BaseException | None) -> bool:

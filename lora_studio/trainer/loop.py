@@ -22,11 +22,12 @@ from lora_studio.trainer.guard import MOST_ROLLBACKS, NotFiniteError, StopAskedE
 from lora_studio.trainer.lr import lr_at
 from lora_studio.trainer.objective import Objective
 from lora_studio.trainer.outputs import Outputs
-from lora_studio.trainer.prepared import Prepared, no_memory_left
+from lora_studio.trainer.prepared import Prepared, no_memory_left, no_numbers
 from lora_studio.trainer.reporter import Reporter
 from lora_studio.trainer.runtime import prepare
 from lora_studio.trainer.state import Position, load_state, save_state
 from lora_studio.trainer.team import Quiet, Team, machines_command
+from lora_studio.trainer.trial import FIRST_STEPS
 from lora_studio.trainer.validation import validation_loss
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import EventWriter
@@ -67,6 +68,8 @@ class TrainingRun:
         self.position = saved[0] if saved else Position(processes=self.team.size)
         self._saved = saved
         self._crowded = False
+        #: the step after which something was no number, and whether it were the gradients
+        self._not_finite = (0, False)
         self.last_save = time.monotonic()
         facts: dict[str, Any] = {}
         if self.team.size > 1:
@@ -76,11 +79,14 @@ class TrainingRun:
             pid=os.getpid(),
             resumed_from=self.position.step if saved else None,
             device=str(self.runtime.device),
+            card=self.runtime.card.name if self.runtime.card else "",
             precision=self.runtime.precision,
             threads=self.runtime.threads,
             torch=torch.__version__,
             **facts,
         )
+        for note in self.runtime.notes:
+            self.events.write("warning", message=note)
         self.board = Board(run_dir / "tensorboard" if self.team.main else None, self.position.step, events)
 
     def _prepare(self) -> None:
@@ -88,7 +94,7 @@ class TrainingRun:
             self.outputs = self._patiently(lambda: Outputs(self.dir, self.config, self.events, self.board))
         fresh = self._saved is None
         parts = Prepared(self.dir, self.config, self.runtime, self.team, self.events, self._stop_asked, fresh=fresh)
-        self.parts, self.length = parts, parts.length
+        self.parts, self.length, self.runtime = parts, parts.length, parts.runtime
         self.reporter = Reporter(self.events, self.board, self.length)
         self.model, self.network, self.optimizer, self.average = parts.model, parts.network, parts.optimizer, parts.average
         if self._saved is not None:
@@ -107,16 +113,16 @@ class TrainingRun:
         """All remaining epochs. What happens at a step depends on the position alone, so a resumed run is the same run."""
         try:
             self._prepare()
-        except StopAskedError:
+            fresh = self.position.step == 0 and not self.position.rollbacks
+            verdict = self._together(self._begin, fresh)
+            self._say_training()
+            while verdict != STOP and self.position.epoch <= self.length.epochs:
+                verdict = self._epoch(self.position.epoch)
+                if verdict == ROLL_BACK:
+                    self._roll_back()
+        except StopAskedError:  # while it was prepared, at the start or anew
             self._say_stopped()
             return
-        fresh = self.position.step == 0 and not self.position.rollbacks
-        verdict = self._together(self._begin, fresh)
-        self._say_training()
-        while verdict != STOP and self.position.epoch <= self.length.epochs:
-            verdict = self._epoch(self.position.epoch)
-            if verdict == ROLL_BACK:
-                self._roll_back()
         if verdict == STOP:
             self._stop()
         else:
@@ -164,7 +170,7 @@ class TrainingRun:
             except StopAskedError:
                 verdict = STOP
             except NotFiniteError as error:
-                self._not_finite = error.step
+                self._not_finite = (error.step, error.gradients)
                 verdict = ROLL_BACK
         return self.team.agree(verdict)
 
@@ -238,17 +244,25 @@ class TrainingRun:
             self.events.write("warning", message=f"{SPILLS}, which is slow. {MAKE_ROOM}")
 
     def _roll_back(self) -> None:
-        """To the last state, with half the learning rate: a loss that is no number comes from steps that are too long."""
+        """To the last state; then in float32 where the precision gives no numbers, else with half the learning rate: the steps are too long."""
         self.reporter.pending.clear()
         saved = self.team.tell(load_state(self.dir / "state") if self.team.main else None)
-        count, rate = self.position.rollbacks + 1, self.position.rate / 2.0
+        step, gradients = self.team.tell(self._not_finite)
+        if saved is not None:
+            count, rate = self.position.rollbacks + 1, self.position.rate / 2.0
+            self._restore(*saved)
+            finite = self.parts.gives_numbers()
+            if self.runtime.half and (not finite or gradients or step <= FIRST_STEPS):
+                self._in_full_precision(saved)
+                return
+            if not finite:
+                raise no_numbers(self.model.path)
         if saved is None or count > MOST_ROLLBACKS:
             raise UserError(
-                f"The loss is not a number any more at step {getattr(self, '_not_finite', self.position.step)}, "
+                f"The loss is not a number any more at step {step}, "
                 f"even with the learning rates at {self.position.rate:g} of what is set.",
                 "Lower the learning rates, or set precision to bf16 or fp32. The last saved state is good.",
             )
-        self._restore(*saved)
         self.position = replace(self.position, rollbacks=count, rate=rate)
         self._together(self._save_state)
         self.events.write(
@@ -257,6 +271,19 @@ class TrainingRun:
             step=self.position.step,
             rate=rate,
         )
+
+    def _in_full_precision(self, saved: tuple[Position, dict[str, torch.Tensor]]) -> None:
+        """Prepare the run anew, from its last state, in float32."""
+        own, family, step = self.runtime.precision, self.model.family, saved[0].step
+        message = f"The loss was not a number in {own}, which does not come from the learning rate: back to step {step}, in fp32 from now on."
+        self.events.write("warning", message=message, step=step, precision="fp32")
+        del self.model, self.network, self.optimizer, self.average
+        self.parts.forget_model()
+        self.parts.to_full_precision(family)
+        self.parts.say_8_bits()
+        self.runtime, self._saved = self.parts.runtime, saved
+        self._prepare()
+        self._say_training()
 
     def _restore(self, position: Position, tensors: dict[str, torch.Tensor]) -> None:
         self.position = position
@@ -270,6 +297,8 @@ class TrainingRun:
 
     def _after_step(self) -> None:
         """Report, obey the files in control/, save the state when it is time."""
+        if self.reporter.due() and self.optimizer.lost:
+            raise NotFiniteError(self.position.step, gradients=True)
         self._report()
         control = self.dir / "control"
         if (control / "save").exists():

@@ -94,7 +94,7 @@ class Objective:
         noise, shown, steps, own = noise[rows], shown[rows], steps[rows], list(draws[rows])
         regular = torch.tensor([config.prior_loss_weight if self.dataset.examples[d.example].is_reg else 1.0 for d in own])
         masks = self.latents.masks(own, (latents.shape[-2], latents.shape[-1])) if config.masked_loss else None
-        latents, noise, shown, steps, regular = (t.to(model.device, non_blocking=True) for t in (latents, noise, shown, steps, regular))
+        latents, noise, shown, steps, regular = (on(model.device, t) for t in (latents, noise, shown, steps, regular))
         alphas = self.alphas[steps]
         return Noised(
             draws=own,
@@ -166,6 +166,13 @@ class Objective:
                     self._encoded[key] = encode_prompts(self.model, [text], chunks)
             parts.append(self._encoded[key])
         return concat(parts)
+
+
+def on(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the processor's on a device. Only CUDA may still be copying when this returns, and only from memory pinned for that:
+    elsewhere, and from other memory, what is copied may be gone before it is read (pytorch 139550, 189690).
+    """
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def picture_facts(model: BaseModel, dataset: Dataset, draws: Sequence[Draw]) -> torch.Tensor | None:

@@ -13,6 +13,8 @@ from lora_studio.trainer.network import Network
 from lora_studio.trainer.optimizers import KINDS, make
 from lora_studio.training.config import TrainingConfig
 
+#: what fp16's losses are multiplied with begins at 65536 and is halved while gradients overflow, most often down to some hundreds
+LEAST_SCALE = 1.0
 NUMBERS = "optimizer.numbers"  # everything of the state that is no tensor, as JSON in bytes
 
 
@@ -120,6 +122,11 @@ class Optimizer:
             stays = name == "step" and not self._inner.defaults.get("fused")
             value = value.clone() if stays else value.clone().to(parameter.device)
         self._inner.state[parameter][name] = value
+
+    @property
+    def lost(self) -> bool:
+        """Whether the scaler has halved so often that the gradients are no numbers at any scale: a search ends long before. Waits for the device."""
+        return self._scaler is not None and float(self._scaler.get_scale()) < LEAST_SCALE
 
     @property
     def scaler_state(self) -> dict[str, float] | None:

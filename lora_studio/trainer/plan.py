@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+#: share of the free graphics memory that a plan may fill: beyond, some drivers spill into the machine's memory and crawl
+FILL = 0.92
 #: share of a card's memory that a driver which lends main memory leaves free when it has begun to do so
 NEARLY_NONE = 0.01
 
@@ -50,6 +54,16 @@ def smaller(plan: Plan, batch_size: int, checkpointing: bool) -> Plan | None:
 def spills(reserved: int, free: int, total: int, *, lends: bool) -> bool:
     """Whether a training has outgrown the card (bytes): where the driver `lends` main memory (Windows), nothing fails, all gets slow."""
     return reserved > total or (lends and free < NEARLY_NONE * total)
+
+
+def limit(free: int, reserved: int, state: int) -> float:
+    """Bytes that a step may take: of what is free, and what this process holds already, the share that is safe, less what training adds later."""
+    return FILL * (free + reserved) - state
+
+
+def lends_memory() -> bool:
+    """Whether the driver gives a full card main memory instead of an error: on Windows, and on Linux inside it."""
+    return os.name == "nt" or "microsoft" in platform.release().lower()
 
 
 def choose(plans: list[Plan], measure: Callable[[Plan], float], limit: float) -> tuple[Plan, float]:

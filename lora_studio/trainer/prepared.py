@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
-import os
-import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ import torch
 from lora_studio.errors import UserError
 from lora_studio.files import atomic_write_json, read_json
 from lora_studio.trainer.average import Average
-from lora_studio.trainer.compiled import compile_blocks, undo
+from lora_studio.trainer.compiled import compile_blocks, undo, why
 from lora_studio.trainer.data import Dataset, LatentCache, batches_of_epoch, build_dataset, draw_batch
 from lora_studio.trainer.guard import StopAskedError, out_of_memory, release_memory
 from lora_studio.trainer.layout import find_quicker, lay_out
@@ -24,20 +24,19 @@ from lora_studio.trainer.network import LoraShape, attach
 from lora_studio.trainer.objective import Objective
 from lora_studio.trainer.optimizer import Optimizer
 from lora_studio.trainer.outputs import Length
-from lora_studio.trainer.plan import Plan, candidates, choose, smaller, spills
+from lora_studio.trainer.plan import Plan, candidates, choose, lends_memory, limit, smaller, spills
 from lora_studio.trainer.runtime import Runtime
 from lora_studio.trainer.seeds import seed_of
 from lora_studio.trainer.start import start_from
 from lora_studio.trainer.team import Team
 from lora_studio.trainer.tiles import in_tiles, use_tiles
+from lora_studio.trainer.trial import gives_numbers, needs_8_bits
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import EventWriter
 
 #: seconds between two events of one phase
 EVERY = 0.25
-#: share of the free graphics memory that a plan may fill: beyond, some drivers spill into the machine's memory and crawl
-FILL = 0.92
-PLAN, LAYOUT = "plan.json", "layout.json"
+PLAN, LAYOUT, PRECISION = "plan.json", "layout.json", "precision.json"
 
 
 class Prepared:
@@ -53,10 +52,7 @@ class Prepared:
         for path, reason in self.dataset.skipped:
             events.write("warning", message=f"{path.name} is left out: {reason}")
         events.write("phase", name="model")
-        self.model: BaseModel = load_base(
-            config.base, runtime.device, runtime.dtype, vae=config.vae, prediction=config.prediction, fp8=config.fp8_base
-        )
-        self.model.clip_skip, self.model.max_tokens = config.clip_skip, config.max_tokens
+        self.model = self._load_trying()
         self._warn_of_captions()
         self.latents = LatentCache(self._encode_pixels, self.dataset)
         self.held_out = Dataset(self.dataset.held_out)
@@ -73,7 +69,7 @@ class Prepared:
         if config.network_weights and fresh:
             for note in start_from(self.network, config.network_weights):
                 events.write("warning", message=note)
-        self.optimizer = Optimizer(self.network, config, scaled=runtime.precision == "fp16")
+        self.optimizer = Optimizer(self.network, config, scaled=self.runtime.precision == "fp16")
         self.average = Average(self.network, config.ema_decay) if config.ema_decay > 0 else None
         self.objective = Objective(self.model, self.network, self.dataset, self.latents, config)
         #: pictures in one batch of all processes together
@@ -90,6 +86,61 @@ class Prepared:
         per_epoch = math.ceil(batches / config.gradient_accumulation)
         total = config.max_steps or per_epoch * config.epochs
         return Length(batches, per_epoch, total, math.ceil(total / per_epoch), warmup_steps(config.warmup, total, config.scheduler))
+
+    # -- precision -----------------------------------------------------------------------------------------------
+
+    def _load_trying(self) -> BaseModel:
+        """The base model in the run's precision, or in float32 where the device gives no numbers in that one; kept, so that a resumed run knows."""
+        file, own = self.dir / PRECISION, self.runtime.precision
+        known = self.team.tell(read_json(file) if file.is_file() else None)
+        if known and known["instead_of"] == own:
+            self.runtime = self.runtime.in_full_precision(known["fp8"])
+            self.events.write("warning", message=f"This run goes on in fp32: {own} gave no numbers on this device.", precision="fp32")
+            self.say_8_bits()
+        model = self._load()
+        if not self.runtime.half or not self.team.agree(int(not gives_numbers(model, self._largest()))):
+            return model
+        family = model.family
+        del model  # both together may not fit
+        self.to_full_precision(family)
+        self.events.write("warning", message=f"{own} gives no numbers on this device: it is trained in fp32, which is slower.", precision="fp32")
+        self.say_8_bits()
+        model = self._load()
+        if self.team.agree(int(not gives_numbers(model, self._largest()))):
+            raise no_numbers(model.path)
+        return model
+
+    def _load(self) -> BaseModel:
+        config, runtime = self.config, self.runtime
+        model = load_base(config.base, runtime.device, runtime.dtype, vae=config.vae, prediction=config.prediction, fp8=runtime.fp8)
+        model.clip_skip, model.max_tokens = config.clip_skip, config.max_tokens
+        return model
+
+    def say_8_bits(self) -> None:
+        if self.runtime.fp8 and not self.config.fp8_base:
+            self.events.write("warning", message="For fp32 there is not enough graphics memory: the base model is kept in 8 bits.")
+
+    def to_full_precision(self, family: str) -> None:
+        """From the next loading of the base model on, after a restart too, compute in float32; in 8 bits where that has no room else."""
+        own = self.runtime.precision
+        gc.collect()  # layers with a forward pass of their own hold themselves
+        release_memory()
+        fp8 = bool(self.team.agree(int(needs_8_bits(self.config, family, self.runtime.device))))
+        self.runtime = self.runtime.in_full_precision(fp8)
+        if self.team.main:
+            atomic_write_json(self.dir / PRECISION, {"instead_of": own, "fp8": fp8})
+
+    def forget_model(self) -> None:
+        """Let go of everything that lies on the device; nothing else may be asked of this object then but `to_full_precision`."""
+        del self.model, self.network, self.optimizer, self.average, self.objective, self.latents, self.held_out_latents
+
+    def gives_numbers(self) -> bool:
+        """Whether the model with the LoRA as it is answers with numbers, in every process."""
+        self.network.dropout.active = False
+        return not self.team.agree(int(not gives_numbers(self.model, self._largest())))
+
+    def _largest(self) -> tuple[int, int]:
+        return max((e.bucket for e in self.dataset.examples), key=math.prod)
 
     def _warn_of_captions(self) -> None:
         tokenizer, limit = self.model.tokenizers[0], self.config.max_tokens
@@ -149,15 +200,34 @@ class Prepared:
             return self.plan
         self.events.write("phase", name="memory")
         free, total = torch.cuda.mem_get_info(self.runtime.device)
-        limit = FILL * (free + torch.cuda.memory_reserved(self.runtime.device)) - 8 * self.network.parameters
-        plans = candidates(config.batch_size, config.gradient_checkpointing)
-        plan, peak = choose(plans, self.measure, limit)
+        most = limit(free, torch.cuda.memory_reserved(self.runtime.device), 8 * self.network.parameters)
+        plans, asked = candidates(config.batch_size, config.gradient_checkpointing), self.plan
+        with self._own_memory_only():
+            plan, peak = choose(plans, self.measure, most)
         plan = plans[self.team.agree(plans.index(plan))]
-        measured = {"peak": int(peak) if math.isfinite(peak) else None, "limit": int(limit), "total": int(total)}
+        measured = {"peak": int(peak) if math.isfinite(peak) else None, "limit": int(most), "total": int(total)}
         self.events.write("phase", name="memory", **measured, plan=plan.words(config.batch_size))
-        if plan != self.plan:
+        if plan != asked:
             self.events.write("warning", message=f"To fit the graphics memory, {plan.words(config.batch_size)}. The result is the same.")
         return plan
+
+    @contextmanager
+    def _own_memory_only(self) -> Iterator[None]:
+        """Inside, what goes beyond the card's free memory is an error at once, where Windows would lend main memory and all would get slow.
+
+        Afterwards the whole card is the limit: what others held may be free then, but more than the card has is still an error, with a
+        smaller plan as its cure.
+        """
+        device = self.runtime.device
+        if device.type != "cuda":
+            yield
+            return
+        free, total = torch.cuda.mem_get_info(device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, (free + torch.cuda.memory_reserved(device)) / total), device)
+        try:
+            yield
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0, device)
 
     def measure(self, plan: Plan) -> float:
         """Peak graphics memory in bytes of one step with the largest pictures; infinite where memory runs out."""
@@ -191,7 +261,8 @@ class Prepared:
         known = self.team.tell(read_json(file) if file.is_file() else None)
         if known is None and self.config.memory_plan and device.type == "cuda":
             try:
-                found = find_quicker(unet, self.rehearse, lambda: torch.cuda.synchronize(device))
+                with self._own_memory_only():
+                    found = find_quicker(unet, self.rehearse, lambda: torch.cuda.synchronize(device))
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
@@ -216,8 +287,11 @@ class Prepared:
             self.network.zero_grad()
             return found
 
-        model.graphs = kind == "graphs"
-        reason = compile_blocks(model.unet, kind, gradients, model.dtype)
+        reason = why(kind, model.device, self.runtime.card)
+        if not self.team.agree(int(bool(reason))):
+            model.graphs = kind == "graphs"
+            with self._own_memory_only():
+                reason = compile_blocks(model.unet, kind, gradients, model.dtype)
         if self.team.agree(int(bool(reason))):
             undo(model.unet)
             model.graphs = False
@@ -230,8 +304,7 @@ class Prepared:
         if device.type != "cuda":
             return False
         free, total = torch.cuda.mem_get_info(device)
-        lends = os.name == "nt" or "microsoft" in platform.release().lower()  # Windows, and Linux inside it
-        return spills(torch.cuda.memory_reserved(device), free, total, lends=lends)
+        return spills(torch.cuda.memory_reserved(device), free, total, lends=lends_memory())
 
     def follow(self, plan: Plan) -> None:
         """Train by this plan from now on."""
@@ -265,6 +338,12 @@ class Prepared:
                 encoder.gradient_checkpointing_enable({"use_reentrant": False})
                 # a checkpointed block whose input needs no gradient gives none to its LoRA either
                 encoder.enable_input_require_grads()
+
+
+def no_numbers(path: Path) -> UserError:
+    return UserError(
+        f"The base model {path.name} answers with no numbers, in fp32 too: the file is damaged.", "Download it again, or choose another base model."
+    )
 
 
 def no_memory_left() -> UserError:

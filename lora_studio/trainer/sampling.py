@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -138,10 +140,10 @@ def _encode_negative(model: BaseModel, texts: list[str]) -> Conditioning:
     return encoded
 
 
-def autocast(model: BaseModel) -> torch.autocast:
-    """Half precision compute where the model is in half precision; otherwise nothing."""
+def autocast(model: BaseModel) -> AbstractContextManager[Any]:
+    """Half precision compute where the model is in half precision; otherwise nothing, not even a question: on Macs torch before 2.5 has none."""
     half = model.dtype in (torch.float16, torch.bfloat16)
-    return torch.autocast(model.device.type, dtype=model.dtype if half else torch.bfloat16, enabled=half)
+    return torch.autocast(model.device.type, dtype=model.dtype) if half else nullcontext()
 
 
 @torch.no_grad()

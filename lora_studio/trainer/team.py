@@ -18,6 +18,7 @@ import torch.distributed as dist
 
 from lora_studio.endings import died
 from lora_studio.errors import UserError
+from lora_studio.trainer.runtime import choose_device
 from lora_studio.training.events import EventWriter, RunEvent
 
 Thing = TypeVar("Thing")
@@ -40,12 +41,13 @@ class Team:
         if size < 2:
             return cls()
         rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
-        cuda = torch.cuda.is_available() and not device.startswith("cpu")
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", str(size)))
+        cuda = choose_device(device, local, beside)[0].type == "cuda"
         if cuda:
             torch.cuda.set_device(local)
         if not dist.is_initialized():
             dist.init_process_group("cpu:gloo,cuda:nccl" if cuda and dist.is_nccl_available() else "gloo", timeout=PATIENCE)
-        return cls(rank, size, local, int(os.environ.get("LOCAL_WORLD_SIZE", str(size))))
+        return cls(rank, size, local, beside)
 
     @property
     def main(self) -> bool:

@@ -11,6 +11,7 @@ import math
 from functools import lru_cache
 from typing import Any, get_type_hints
 
+from ..cards import Card
 from .config import TrainingConfig
 from .options import CHOICES, HELP, RANGES
 
@@ -450,7 +451,8 @@ FIELDS: dict[str, dict[str, tuple[str, str, str, str]]] = {
         ),
         "device": (
             "Device", "设备",
-            "cuda:1 for a second graphics card, cpu when the card makes trouble.", "第二张显卡用 cuda:1，显卡有问题时用 cpu。",
+            "Another card than the one that draws pictures meanwhile; cpu when the card makes trouble.",
+            "可选与作图不同的另一张显卡；显卡有问题时用 cpu。",
         ),
     },
 }
@@ -466,13 +468,13 @@ _KINDS = {
 }
 
 
-@lru_cache(maxsize=1)
-def schema() -> list[dict[str, Any]]:
-    """Groups with their fields in order; ``default`` is the configuration's own, before preset and base."""
+@lru_cache(maxsize=4)
+def schema(cards: tuple[Card, ...] = ()) -> list[dict[str, Any]]:
+    """Groups with their fields in order; ``default`` is the configuration's own, before preset and base. cards: what ``device`` offers by name."""
     groups = []
     for group, names in {**FIELDS, "more": {name: (name, name, "", "") for name in without_texts()}}.items():
         title, title_zh = GROUPS[group]
-        fields = [_field(name, texts) for name, texts in names.items() if name in OF_FOLDERS or name in _types()]
+        fields = [_of_cards(_field(name, texts), cards) for name, texts in names.items() if name in OF_FOLDERS or name in _types()]
         if fields:
             groups.append({"name": group, "title": {"en": title, "zh": title_zh}, "advanced": group not in ("names", "basics"), "fields": fields})
     return groups
@@ -498,6 +500,15 @@ def _field(name: str, texts: tuple[str, str, str, str]) -> dict[str, Any]:
         "default": default,
         "unit": UNITS.get(name, ""),
     }
+
+
+def _of_cards(field: dict[str, Any], cards: tuple[Card, ...]) -> dict[str, Any]:
+    """The field of the device as a choice among cards; each choice is a value and what is shown for it. Every other field as it is."""
+    if field["name"] != "device" or not cards:
+        return field
+    named = [(card.device, f"{card.name}, {card.total / 2**30:.0f} GB ({card.device})") for card in cards]
+    listed = [["auto", {"en": "automatic", "zh": "自动"}], *([device, {"en": text, "zh": text}] for device, text in named)]
+    return {**field, "kind": "choice", "choices": [*listed, ["cpu", {"en": "processor (very slow)", "zh": "处理器（很慢）"}]]}
 
 
 def _types() -> dict[str, str]:

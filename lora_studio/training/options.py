@@ -217,7 +217,10 @@ HELP: dict[str, tuple[str, str]] = {
     "clip_skip": ("Use an earlier layer of the text encoder: 2 for anime SD1.5 models.", "使用文本编码器较早的层：动漫 SD1.5 模型用 2。"),
     "max_tokens": ("Longest caption in tokens, in steps of 75.", "标签最长 token 数，以 75 为一段。"),
     "prediction": ("What the base predicts; auto finds out.", "底模的预测类型；auto 自动判断。"),
-    "precision": ("Number format while training; auto fits the device.", "训练精度；auto 按设备选择。"),
+    "precision": (
+        "Number format while training; auto fits the device: bf16 from RTX 30xx on, fp16 on older cards, fp32 elsewhere.",
+        "训练精度；auto 按设备选择：RTX 30 系及以后用 bf16，更早的显卡用 fp16，其他设备用 fp32。",
+    ),
     "fp8_base": (
         "Keep the base model in 8 bits: about half its memory (SDXL 2.6 GB less), a little slower and a little less exact.",
         "底模以 8 位保存：其显存约减半（SDXL 少 2.6 GB），略慢，精度略低。",
@@ -231,7 +234,10 @@ HELP: dict[str, tuple[str, str]] = {
     "gradient_checkpointing": ("Needs much less memory, takes about a third longer.", "大幅省显存，约慢三分之一。"),
     "cache_latents": ("Encode every picture once and keep the result.", "每张图只编码一次并缓存。"),
     "threads": ("Processor threads; 0 takes all cores.", "处理器线程数；0 为全部核心。"),
-    "device": ("Where to train: auto, cuda, mps or cpu.", "训练设备：auto、cuda、mps 或 cpu。"),
+    "device": (
+        "Where to train: auto (the host's card, else the first), cuda:1 for the second graphics card, mps (Macs) or cpu.",
+        "训练设备：auto（宿主程序所用的显卡，否则为第一张）、cuda:1（第二张显卡）、mps（Mac）或 cpu。",
+    ),
     "processes": (
         "How many processes (graphics cards) train together; each takes batch_size pictures a step.",
         "同时训练的进程（显卡）数；每个进程每步处理 batch_size 张图。",

@@ -46,9 +46,9 @@ def routes(context: Context) -> APIRouter:
         return await checkpoints()
 
     @own.get("/host/vram")
-    async def vram() -> Response:
-        """Free and total graphics memory in bytes; null where there is none."""
-        return JSON(await in_thread(context.host.vram))
+    async def vram(device: str = "auto") -> Response:
+        """Free and total memory in bytes of the card that a training with this ``device`` uses; null where there is none."""
+        return JSON(await in_thread(context.host.vram, device))
 
     @own.post("/host/model/release")
     async def release() -> Response:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 
 from ..errors import UserError
-from ..host.base import VramChange
+from ..host.base import VramChange, on_its_card
 from ..project import Project
 from ..studio import DEMO_BASE
 from ..training.runs import Run
@@ -25,6 +25,7 @@ ONE = "/projects/{project}"
 RUN = ONE + "/runs/{run}"
 #: a job of no project: one download of a base at a time
 BASE_JOB = "base"
+STAYS = "The WebUI's checkpoint stays loaded: this training does not use its card."
 # What names a file of this machine: chosen from lists where people may not type paths.
 PATHS = ("vae", "network_weights", "mask_dir", "reg_dir")
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=86400"}
@@ -45,7 +46,7 @@ def routes(context: Context) -> APIRouter:
     @own.get("/training/form")
     async def form() -> Response:
         """Every option in groups with its texts in English and Chinese, what it accepts and its default; the presets."""
-        return JSON(await in_thread(studio.training_form))
+        return JSON(await in_thread(lambda: studio.training_form(context.host.cards())))
 
     @own.put("/training/presets")
     async def save_preset(request: Request) -> Response:
@@ -68,7 +69,8 @@ def routes(context: Context) -> APIRouter:
         def look() -> dict[str, Any]:
             opened = context.project(project)
             found = studio.draft_training(opened, *choice_of(context, opened, body)).to_dict()
-            return {**found, "vram": context.host.vram().to_dict(), "elsewhere": watch.elsewhere(context.identity(opened))}
+            vram = context.host.vram(str(_settings(body).get("device") or found["values"].get("device") or "auto"))
+            return {**found, "vram": vram.to_dict(), "elsewhere": watch.elsewhere(context.identity(opened))}
 
         return JSON(await in_thread(look))
 
@@ -80,7 +82,8 @@ def routes(context: Context) -> APIRouter:
         def begin() -> dict[str, Any]:
             opened = context.project(project)
             choice = choice_of(context, opened, body)
-            return _begin(context, watch, opened, bool(body.get("release")), lambda: studio.start_training(opened, *choice))
+            device = str(choice[2].get("device") or "auto")
+            return _begin(context, watch, opened, device, bool(body.get("release")), lambda: studio.start_training(opened, *choice))
 
         return JSON(await in_thread(begin))
 
@@ -160,7 +163,7 @@ def routes(context: Context) -> APIRouter:
                 studio.resume(found)
                 return found
 
-            return _begin(context, watch, context.project(project), release, go)
+            return _begin(context, watch, context.project(project), found.config().device, release, go)
 
         return JSON(await in_thread(begin))
 
@@ -219,9 +222,10 @@ def routes(context: Context) -> APIRouter:
     return own
 
 
-def _begin(context: Context, watch: RunWatch, project: Project, release: bool, start: Callable[[], Run]) -> dict[str, Any]:
+def _begin(context: Context, watch: RunWatch, project: Project, device: str, release: bool, start: Callable[[], Run]) -> dict[str, Any]:
     """Make room on the graphics card if wanted, start, and follow the run; without a start the host gets its model back."""
-    freed: VramChange | None = context.host.release_model() if release else None
+    host = context.host
+    freed: VramChange | None = host.release_model() if release and on_its_card(host, device) else None
     try:
         run = start()
     except BaseException:
@@ -231,7 +235,8 @@ def _begin(context: Context, watch: RunWatch, project: Project, release: bool, s
     identity = context.identity(project)
     watch.started(identity, run, freed is not None)
     context.hub.publish("run", identity, {"run": run.folder.name, "events": [], "more": True, "ended": False})
-    return {"run": run.folder.name, "released": freed.to_dict() if freed else None}
+    told = freed or (VramChange(now := host.vram(), now, STAYS) if release else None)
+    return {"run": run.folder.name, "released": told.to_dict() if told else None}
 
 
 def choice_of(context: Context, project: Project, body: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:

@@ -82,7 +82,8 @@ def reload_javascript() -> None:
     head = f"<script>window.localization = {json.dumps({})}</script>\n"
     for path in (str(HERE / "script.js"), *scripts.list_scripts("javascript", ".js")):
         head += f'<script type="text/javascript" src="{address(path)}"></script>\n'
-    styles = "".join(f'<link rel="stylesheet" property="stylesheet" href="{address(path)}">' for path in (str(HERE / "style.css"), *scripts.list_files_with_name("style.css")))
+    sheets = (str(HERE / "style.css"), *scripts.list_files_with_name("style.css"))
+    styles = "".join(f'<link rel="stylesheet" property="stylesheet" href="{address(path)}">' for path in sheets)
     if not hasattr(shared, "GradioTemplateResponseOriginal"):
         shared.GradioTemplateResponseOriginal = gr.routes.templates.TemplateResponse
 

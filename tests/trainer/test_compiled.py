@@ -74,8 +74,7 @@ def test_what_computes_something_else_is_not_used(tiny_checkpoint: Path, monkeyp
 
 def test_graphs_are_for_graphics_cards_only(tiny_checkpoint: Path) -> None:
     unet = load_base(tiny_checkpoint).unet
-    seen, gradients = gradients_of(unet)
-    assert "NVIDIA" in compiled.compile_blocks(unet, "graphs", gradients, torch.float32) and not seen
+    assert "NVIDIA" in compiled.why("graphs", torch.device("cpu"), None) and not compiled.why("blocks", torch.device("cpu"), None)
     asked = []
     unet.mid_block.attentions[0].transformer_blocks[0].compile = lambda **how: asked.append(how)
     compiled._compile(unet, "graphs")

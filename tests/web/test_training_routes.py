@@ -18,6 +18,7 @@ from lora_studio.training import runs as training_runs
 from lora_studio.training.bases import CATALOGUE
 from lora_studio.training.events import EventWriter
 from lora_studio.training.runs import Run
+from tests.trainer.fake_card import machine
 
 URL = "/lora-studio/api/v1"
 HANA = f"{URL}/projects/hana"
@@ -232,6 +233,29 @@ def test_the_host_s_model_makes_room_and_comes_back(
     until(lambda: calls == ["release", "restore"])
     calls.clear()
     assert start(client) and calls == []
+
+
+def test_the_page_s_figures_and_the_host_s_model_are_of_the_card_that_trains(
+    client: Any, context: Any, trainable: Project, stand_in: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    host = type(context.host)
+    monkeypatch.setattr(host, "release_model", lambda self: calls.append("release"))
+    monkeypatch.setattr(host, "restore_model", lambda self: calls.append("restore"))
+    monkeypatch.setattr(host, "vram", lambda self, device="auto": Vram(1, {"auto": 8, "cuda:1": 24}[device]))
+    monkeypatch.setattr(host, "cards", lambda self: machine("2.13.0", "RTX 2080", "RTX 4090").cards)
+    draft = {"base": "demo", "preset": "quick", "settings": {"device": "cuda:1"}}
+    assert client.post(f"{HANA}/training/draft", json=draft).json()["vram"]["total"] == 24
+    assert client.post(f"{HANA}/training/draft", json={**draft, "settings": {}}).json()["vram"]["total"] == 8
+    assert client.get(f"{URL}/host/vram", params={"device": "cuda:1"}).json()["total"] == 24
+    groups = client.get(f"{URL}/training/form").json()["groups"]
+    field = next(f for group in groups for f in group["fields"] if f["name"] == "device")
+    assert [value for value, _ in field["choices"]] == ["auto", "cuda:0", "cuda:1", "cpu"]
+    answer = client.post(f"{HANA}/training/start", json={**draft, "release": True}).json()
+    assert calls == [] and "stays loaded" in answer["released"]["message"]
+    (stand_in[0] / "control" / "finish").touch()
+    until(lambda: client.get(f"{HANA}/runs/{answer['run']}").json()["state"] == "finished")
+    assert calls == []
 
 
 def test_a_killed_trainer_is_noticed_and_resumed(
