@@ -15,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import torch_builds
 from .pins import installed_version, satisfies, wanted_versions
+from .processes import hidden
 
 HERE = Path(__file__).resolve().parent.parent
 GB = 2**30
@@ -62,7 +64,7 @@ def nvidia_facts() -> list[str]:
         return []
     try:
         command = [tool, "--query-gpu=name", "--format=csv,noheader"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip().splitlines()
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True, **hidden()).stdout.strip().splitlines()
     except (OSError, subprocess.SubprocessError):
         return []
 
@@ -96,14 +98,24 @@ def torch_facts(cards: list[str]) -> tuple[dict[str, Any], list[Problem]]:
             problems.append(
                 {
                     "what": f"There is a {cards[0]}, but this PyTorch ({torch.__version__}) was built without CUDA.",
-                    "fix": 'Set TORCH_COMMAND to "pip install --force-reinstall torch==2.13.0 --index-url https://download.pytorch.org/whl/cu126" '
-                    f"and run: {SET_UP}",
+                    "fix": f"Without TORCH_COMMAND set, run: {SET_UP} (it chooses the build for the card and its driver).",
                 }
             )
         else:
             what = f"There is a {cards[0]}, but PyTorch (CUDA {torch.version.cuda}) cannot use it."
             problems.append({"what": what, "fix": "Update the NVIDIA driver and restart the machine."})
     return facts, problems
+
+
+def build_facts() -> tuple[dict[str, Any], list[Problem]]:
+    """Whether the build of torch fits the cards and their driver: a set-up of long ago may have met others."""
+    cards, torch = torch_builds.cards(), sys.modules.get("torch")
+    facts = {"cards": [card._asdict() for card in cards]}
+    if torch is None or not torch.version.cuda or getattr(torch.version, "hip", None):
+        return facts, []
+    ours = Path(sys.prefix).resolve() == (HERE / ".venv").resolve()
+    wrong = torch_builds.mistake(cards, torch.__version__, torch.version.cuda, platform.system(), ours)
+    return facts, [{"what": wrong[0], "fix": wrong[1]}] if wrong else []
 
 
 def onnx_facts(cards: list[str]) -> tuple[dict[str, Any], list[Problem]]:
@@ -160,6 +172,7 @@ def examine(folder: str | Path = ".") -> dict[str, Any]:
         "python": _guarded("Python", python_facts),
         "packages": _guarded("The packages", package_facts),
         "torch": _guarded("PyTorch", lambda: torch_facts(cards)),
+        "build": _guarded("The graphics cards", build_facts),
         "onnx": _guarded("ONNX Runtime", lambda: onnx_facts(cards)),
         "disk": _guarded("The disk", lambda: disk_facts(Path(folder))),
     }

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..environment import Environment
 from ..errors import UserError
+from ..processes import hidden
 from ..progress import Progress
 from .base import DEFAULT_SETTINGS, Checkpoint, DrawRequest, Vram, VramChange
 from .families import family
@@ -80,7 +81,7 @@ class Standalone:
             return Vram()
         command = [tool, "--query-gpu=memory.free,memory.total", "--format=csv,noheader,nounits"]
         try:
-            lines = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip().splitlines()
+            lines = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, **hidden()).stdout.strip().splitlines()
             free, total = max(tuple(int(part) for part in line.split(",")) for line in lines)
         except (OSError, subprocess.SubprocessError, ValueError):
             return Vram()

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from lora_studio.processes import module
 from lora_studio.training.events import EventWriter, RunEvent
 
 Thing = TypeVar("Thing")
@@ -108,7 +109,8 @@ class Quiet(EventWriter):
 
 def launch_words(run_dir: Path, processes: int) -> list[str]:
     """Arguments of torchrun for all processes on this machine (accelerate launch runs it too)."""
-    return ["--standalone", f"--nproc_per_node={processes}", "-m", "lora_studio.trainer", str(run_dir)]
+    # --no-python: torchrun's own `python -m` finds nothing of ours in a Python that ignores PYTHONPATH
+    return ["--standalone", f"--nproc_per_node={processes}", "--no-python", *module(sys.executable, "lora_studio.trainer", str(run_dir))]
 
 
 def machines_command(run_dir: Path, processes: int) -> str:

@@ -15,7 +15,7 @@ from ..dataset.buckets import place
 from ..dataset.masks import has_mask
 from ..dataset.split import held_out
 from ..errors import UserError
-from ..files import validate_name
+from ..files import new_name, validate_name
 from . import memory
 from .basefile import family_of
 from .config import TrainingConfig
@@ -83,7 +83,8 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
     warnings: list[str] = []
     family = _check_base(config, problems)
     try:
-        validate_name(config.output_name)
+        # a project of before may be called so
+        (validate_name if config.output_name in Path(config.output_dir).parts else new_name)(config.output_name)
     except UserError as error:
         problems.append(f"output_name: {error.message}")
 
