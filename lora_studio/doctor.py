@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import torch_builds
+from . import backends, torch_builds
 from .pins import installed_version, satisfies, wanted_versions
 from .processes import hidden
 
@@ -107,6 +107,12 @@ def torch_facts(cards: list[str]) -> tuple[dict[str, Any], list[Problem]]:
     return facts, problems
 
 
+def backend_facts() -> tuple[dict[str, Any], list[Problem]]:
+    """What training and tagging compute on where PyTorch is not one for NVIDIA."""
+    found = backends.found()
+    return ({} if found is None else found._asdict()), []
+
+
 def build_facts() -> tuple[dict[str, Any], list[Problem]]:
     """Whether the build of torch fits the cards and their driver: a set-up of long ago may have met others."""
     cards, torch = torch_builds.cards(), sys.modules.get("torch")
@@ -172,6 +178,7 @@ def examine(folder: str | Path = ".") -> dict[str, Any]:
         "python": _guarded("Python", python_facts),
         "packages": _guarded("The packages", package_facts),
         "torch": _guarded("PyTorch", lambda: torch_facts(cards)),
+        "backend": _guarded("The kind of PyTorch", backend_facts),
         "build": _guarded("The graphics cards", build_facts),
         "onnx": _guarded("ONNX Runtime", lambda: onnx_facts(cards)),
         "disk": _guarded("The disk", lambda: disk_facts(Path(folder))),
@@ -196,6 +203,9 @@ def report(facts: dict[str, Any]) -> str:
     lines.append(f"ONNX Runtime  {onnx.get('version') or 'not installed'} ({', '.join(onnx.get('providers', [])) or '-'})")
     if "advice" in onnx:
         lines.append(f"              {onnx['advice']}")
+    for part, name in (("note", "Training"), ("tagging", "Tagging")):
+        if text := facts.get("backend", {}).get(part):
+            lines.append(f"{name:<14}{text}")
     if "free" in disk:
         lines.append(f"Disk          {disk['free'] / GB:.1f} of {disk['total'] / GB:.1f} GB free at {disk['folder']}")
     versions = [f"{name} {fact['version']}" for name, fact in facts["packages"].items() if isinstance(fact, dict) and fact["version"]]

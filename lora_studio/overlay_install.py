@@ -22,6 +22,7 @@ from . import longpaths, overlay, pins, processes, proxies
 from .environment import Environment
 from .errors import UserError
 from .files import atomic_write_json
+from .longpaths import SWITCH
 from .progress import Progress
 
 REPORTS = (22, 2)  # the first pip that can say what it would install without doing it
@@ -51,7 +52,7 @@ def install(packages: Path, progress: Progress) -> dict[str, Any]:
     new = packages / f"new-{target.name}-{os.getpid()}"
     if excess := longpaths.excess(new, longpaths.IN_OVERLAY):
         what = f"The folder for the training packages is {excess} characters too deep for Windows: {packages}"
-        raise UserError(what, f"Choose a shorter one under Settings → Lora Studio (C:\\lora-packages), {longpaths.SWITCH}.")
+        raise UserError(what, f"Choose a shorter one under Settings → Lora Studio (C:\\lora-packages), {SWITCH}.")
     pip = _Pip(packages, progress)
     pip.modernise()
     chosen = pip.resolve(overlay.requirements(facts, pins.wanted_versions()), overlay.constraints(facts))
@@ -200,7 +201,7 @@ def explain(lines: Sequence[str]) -> UserError:
     if re.search(r"No space left|Errno 28|WinError 112", text):
         return UserError("The disk is full.", f"Free some space. {AGAIN}")
     if "Long Path support" in text or re.search(r"WinError (3|206)\b|Errno 36", text):
-        return UserError("A path became too long for Windows.", f"Choose a shorter folder under Settings → Lora Studio, {longpaths.SWITCH}.")
+        return UserError("A path became too long for Windows.", f"Choose a shorter folder under Settings → Lora Studio, {SWITCH}.")
     if "SOCKS support" in text:
         return UserError("pip cannot use a SOCKS proxy.", proxies.SOCKS_HINT)
     if re.search(r"NewConnectionError|Max retries|NameResolution|ConnectTimeout|ReadTimeout|ProxyError|SSLError|Temporary failure|getaddrinfo", text):

@@ -25,6 +25,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "untrusted": {"errors"},
     "files": {"errors", "patience"},
     "processes": set(),
+    "backends": {"pins"},
     "parent": set(),
     "longpaths": set(),
     "proxies": {"errors"},
@@ -46,7 +47,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "bundle": BASE | {"dataset", "training", "__init__"},
     "jobs": {"errors", "parent", "processes", "progress"},
     "fetching": {"errors", "files", "patience", "progress", "proxies"},
-    "training": BASE | {"dataset", "environment", "fetching", "parent", "processes"},
+    "training": BASE | {"backends", "dataset", "environment", "fetching", "parent", "processes"},
     "host": BASE | {"demo", "environment", "processes", "training.basefile"},
     "ui": BASE | {"studio", "host", "web", "environment", "proxies"},
     "trainer": {

@@ -8,6 +8,7 @@ import torch
 
 from lora_studio import cores
 from lora_studio.errors import UserError
+from lora_studio.trainer import zluda
 from lora_studio.training.config import TrainingConfig
 
 
@@ -34,6 +35,7 @@ def prepare(config: TrainingConfig, local: int = 0, beside: int = 1) -> Runtime:
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
+        zluda.settle(device)
     return Runtime(device, precision, {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32), threads)
 
 
