@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lora_studio import doctor
+from lora_studio import doctor, torch_builds
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -78,6 +78,47 @@ def test_a_card_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.torch_facts([])[1] == []
     fake_torch(monkeypatch, build="13.0")
     assert "driver" in doctor.torch_facts(["RTX 4090"])[1][0]["fix"]
+
+
+@pytest.mark.parametrize(
+    ("card", "version", "cuda", "fix"),
+    [
+        # set up by an earlier version, which took the plain package whatever the card
+        (("GTX 1060", 6.1, 560.0), "2.13.0", "13.0", "launch.py setup: it installs PyTorch 2.13.0 for CUDA 12.6"),
+        (("RTX 3060", 8.6, 552.4), "2.13.0", "13.0", "launch.py setup: it installs PyTorch 2.13.0 for CUDA 12.6"),
+        (("RTX 5070", 12.0, 572.2), "2.13.0+cu126", "12.6", "launch.py setup: it installs PyTorch 2.11.0 for CUDA 12.8"),
+        (("RTX 5070", 12.0, 566.4), "2.13.0+cu130", "13.0", "NVIDIA driver 570 or newer"),
+        (("RTX 5070", 12.0, 590.0), "2.1.2+cu121", "12.1", "launch.py setup: it installs PyTorch 2.13.0 for CUDA 13.0"),
+        (("GTX 1060", 6.1, 560.0), "2.8.0+cu128", "12.8", "CUDA 12.6"),
+        (("GTX 1060", 6.1, 560.0), "2.13.0+cu126", "12.6", ""),
+        (("RTX 5070", 12.0, 590.0), "2.13.0", "13.0", ""),
+        (("RTX 5070", 12.0, 572.2), "2.11.0+cu128", "12.8", ""),
+        (("RTX 3060", 8.6, 552.4), "2.1.2+cu121", "12.1", ""),
+        (("GTX 960", 0.0, 472.0), "2.13.0", "13.0", ""),  # too old a driver to tell: PyTorch's own words are shown
+    ],
+)
+def test_a_torch_for_other_cards_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, card: tuple[str, float, float], version: str, cuda: str, fix: str
+) -> None:
+    fake_torch(monkeypatch, build=cuda)
+    monkeypatch.setattr(sys.modules["torch"], "__version__", version)
+    monkeypatch.setattr(doctor.torch_builds, "cards", lambda: [torch_builds.Card(*card)])
+    monkeypatch.setattr(doctor.platform, "system", lambda: "Windows")
+    monkeypatch.setattr(doctor, "HERE", Path(sys.prefix).parent)
+    monkeypatch.setattr(doctor.sys, "prefix", str(Path(sys.prefix).parent / ".venv"))
+    facts, problems = doctor.build_facts()
+    assert facts["cards"][0]["name"] == card[0]
+    assert fix in problems[0]["fix"] and card[0] in problems[0]["what"] + problems[0]["fix"] if fix else problems == []
+    monkeypatch.setattr(doctor, "HERE", Path("elsewhere"))
+    if "launch.py" in fix:  # a WebUI's torch is the WebUI's to change
+        assert "--reinstall-torch" in doctor.build_facts()[1][0]["fix"]
+
+
+def test_one_card_that_works_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_torch(monkeypatch, build="13.0")
+    both = [torch_builds.Card("GTX 1060", 6.1, 580.0), torch_builds.Card("RTX 5090", 12.0, 580.0)]
+    monkeypatch.setattr(doctor.torch_builds, "cards", lambda: both)
+    assert doctor.build_facts()[1] == []
 
 
 def test_little_memory_on_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
