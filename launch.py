@@ -17,6 +17,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ VENV = HERE / ".venv"
 STAMP = VENV / "lora_studio_setup.json"
 TORCH = "torch==2.13.0"
 INTERRUPTED = 130
+BUILD_FOR_CUDA = re.compile(r"/cu\d+$")  # how the address of PyTorch's index for one CUDA ends
 
 sys.path.insert(0, str(HERE))  # an embedded Python does not look beside the script
 
@@ -57,8 +59,8 @@ def nvidia_cards() -> list[Any]:
 def torch_arguments(environ: dict[str, str], system: str, cards: Sequence[Any]) -> list[str]:
     """Arguments for `python -m` that install a torch that can use these cards (of lora_studio.torch_builds).
 
-    TORCH_COMMAND has the WebUI's form, "pip install torch==... --index-url ...", and TORCH_INDEX_URL names the index alone: both go before
-    our own choice. Raises SetupError where no build can use a card until its driver is newer.
+    Both of the WebUI's variables are understood: TORCH_COMMAND, "pip install torch==... --index-url ...", goes before our own choice;
+    TORCH_INDEX_URL names a mirror of PyTorch's index. Raises SetupError where no build can use a card until its driver is newer.
     """
     from lora_studio import torch_builds
 
@@ -69,19 +71,21 @@ def torch_arguments(environ: dict[str, str], system: str, cards: Sequence[Any]) 
         if len(parts) < 3 or parts[0] != "pip":
             raise SetupError(f'TORCH_COMMAND is {command!r}; it has to look like "pip install torch==2.13.0".')
         return parts
-    if index := environ.get("TORCH_INDEX_URL", "").strip():
-        return ["pip", "install", TORCH, "--index-url", index]
+    mirror = environ.get("TORCH_INDEX_URL", "").strip().rstrip("/")
+    if mirror and not BUILD_FOR_CUDA.search(mirror):
+        return ["pip", "install", TORCH, "--index-url", mirror]
     if not cards or (system != "Windows" and not any(card.name for card in cards)):  # the plain package: on Windows it has no CUDA
         return ["pip", "install", TORCH, *index_arguments(environ)]
     chosen = torch_builds.choose(cards, system)
-    if chosen.build is not None and (system == "Windows" or chosen.build.name != torch_builds.ON_PYPI):
-        return ["pip", *torch_builds.command(chosen.build)]
-    if chosen.build is not None:
-        return ["pip", "install", TORCH, *index_arguments(environ)]
+    index = BUILD_FOR_CUDA.sub("/", mirror) or torch_builds.INDEX
     if chosen.needs_driver:
-        without = f"pip install {TORCH} --index-url {torch_builds.INDEX}cpu"
+        without = f"pip install {TORCH} --index-url {index}cpu"
         raise SetupError("\n".join(sentence for _, sentence in chosen.left_out) + f'\nTo go on without the card: set TORCH_COMMAND to "{without}".')
-    return ["pip", "install", TORCH, "--index-url", torch_builds.INDEX + "cpu"]
+    if chosen.build is None:
+        return ["pip", "install", TORCH, "--index-url", index + "cpu"]
+    if system != "Windows" and chosen.build.name == torch_builds.ON_PYPI and not mirror:
+        return ["pip", "install", TORCH, *index_arguments(environ)]
+    return ["pip", *torch_builds.command(chosen.build, index)]
 
 
 def index_arguments(environ: dict[str, str]) -> list[str]:
@@ -90,24 +94,17 @@ def index_arguments(environ: dict[str, str]) -> list[str]:
     return ["--index-url", index] if index else []
 
 
-def remarks(environ: dict[str, str], system: str, cards: Sequence[Any]) -> list[str]:
-    """What is to be said of cards that the chosen torch cannot use."""
-    from lora_studio import torch_builds
-
-    if environ.get("TORCH_COMMAND", "").strip() or environ.get("TORCH_INDEX_URL", "").strip():
-        return []
-    return [sentence for _, sentence in torch_builds.choose(cards, system).left_out]
-
-
-def is_other_build(arguments: list[str], cards: Sequence[Any]) -> bool:
-    """Whether .venv holds a torch for another CUDA than these arguments install: pip takes both for the same version and would leave it."""
+def make_way(python: Path, arguments: list[str], cards: Sequence[Any], stamp: dict[str, str]) -> None:
+    """Remove a torch for another CUDA than these arguments install: pip takes both for the same version and would leave it."""
     from lora_studio import torch_builds
 
     version, cuda = torch_builds.installed(VENV)
-    if not version or not cards:
-        return False
-    index = next((a.rpartition("/")[2] for a in arguments if a.startswith(torch_builds.INDEX)), torch_builds.ON_PYPI)
-    return index != ("cu" + cuda.replace(".", "") if cuda else "cpu")
+    build = re.search(r"/(cu\d+|cpu)$", arguments[-1])
+    if not version or not cards or (build[1] if build else torch_builds.ON_PYPI) == (f"cu{cuda.replace('.', '')}" if cuda else "cpu"):
+        return
+    stamp.pop("torch", None)
+    write_stamp(STAMP, stamp)
+    run_step([str(python), "-m", "pip", "uninstall", "-y", "torch"], "The PyTorch that is installed could not be removed.")
 
 
 def read_stamp(path: Path) -> dict[str, str]:
@@ -192,6 +189,8 @@ def prepare(with_tests: bool = False, again: bool = False) -> None:
 
     Each layer is noted when it is complete, so an interrupted set-up goes on where it was.
     """
+    from lora_studio import torch_builds
+
     python = venv_python(VENV)
     stamp = read_stamp(STAMP)
     if "venv" not in stamp or not python.exists():
@@ -206,12 +205,10 @@ def prepare(with_tests: bool = False, again: bool = False) -> None:
             cards = nvidia_cards()
             arguments = torch_arguments(dict(os.environ), platform.system(), cards)
             noted = torch_key(dict(os.environ))
-            for remark in remarks(dict(os.environ), platform.system(), cards):
-                say(remark)
-            if not os.environ.get("TORCH_COMMAND", "").strip() and is_other_build(arguments, cards):
-                stamp.pop("torch", None)
-                write_stamp(STAMP, stamp)
-                run_step([str(python), "-m", "pip", "uninstall", "-y", "torch"], "The PyTorch that is installed could not be removed.")
+            if not os.environ.get("TORCH_COMMAND", "").strip():
+                for _, remark in torch_builds.choose(cards, platform.system()).left_out:
+                    say(remark)
+                make_way(python, arguments, cards, stamp)
         else:
             path = HERE / "requirements" / f"{layer}.txt"
             arguments, noted = ["pip", "install", "-r", str(path), *index_arguments(dict(os.environ))], pins_hash(path)

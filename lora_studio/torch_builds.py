@@ -125,9 +125,9 @@ def cure(card: Card, system: str) -> str:
     )
 
 
-def command(build: Build) -> list[str]:
-    """What pip is told to install it from PyTorch's own index."""
-    return ["install", f"torch=={build.torch}", "--index-url", INDEX + build.name]
+def command(build: Build, index: str = INDEX) -> list[str]:
+    """What pip is told to install it from PyTorch's own index, or a mirror of it."""
+    return ["install", f"torch=={build.torch}", "--index-url", index + build.name]
 
 
 def installed(environment: Path) -> tuple[str, str]:

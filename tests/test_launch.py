@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from types import ModuleType
 
 import pytest
 
-from lora_studio import torch_builds
+from lora_studio import longpaths, torch_builds
+from tests import isolated
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -203,15 +205,38 @@ def test_the_build_of_torch_fits_the_cards(launch: ModuleType, system: str, card
     ]  # fmt: skip
 
 
-def test_a_card_that_is_left_out_is_named(launch: ModuleType) -> None:
+def test_a_card_that_is_left_out_is_named(
+    launch: ModuleType, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     both = [torch_builds.Card("RTX 5090", 12.0, 580.0), torch_builds.Card("GTX 1080", 6.1, 580.0)]
-    assert ["GTX 1080" in text for text in launch.remarks({}, "Windows", both)] == [True]
-    assert launch.remarks({}, "Windows", both[:1]) == launch.remarks({"TORCH_COMMAND": "pip install torch==2.7.0"}, "Windows", both) == []
+    monkeypatch.setattr(launch, "nvidia_cards", lambda: both)
+    monkeypatch.setattr(launch.platform, "system", lambda: "Windows")
+    assert launch.main(["demo"]) == 0
+    said = capsys.readouterr().out
+    assert "The GTX 1080" in said and "The RTX 5090" not in said
+
+
+@pytest.mark.parametrize(
+    ("mirror", "system", "card", "said"),
+    [
+        # the WebUI's own torch is for another CUDA: the mirror is meant, not that CUDA
+        ("https://mirror/whl/cu121", "Windows", (8.9, 590.0), ["torch==2.13.0", "--index-url", "https://mirror/whl/cu130"]),
+        ("https://mirror/whl/cu121/", "Linux", (8.9, 590.0), ["torch==2.13.0", "--index-url", "https://mirror/whl/cu130"]),
+        ("https://mirror/whl/cu130", "Linux", (12.0, 572.0), ["torch==2.11.0", "--index-url", "https://mirror/whl/cu128"]),
+        ("https://mirror/whl/cu121", "Linux", None, ["torch==2.13.0"]),
+        ("https://mirror/whl/rocm7.0", "Linux", None, ["torch==2.13.0", "--index-url", "https://mirror/whl/rocm7.0"]),
+        ("https://mirror/whl/cpu", "Windows", (8.9, 590.0), ["torch==2.13.0", "--index-url", "https://mirror/whl/cpu"]),
+    ],
+)
+def test_a_mirror_of_pytorchs_index_is_used(
+    launch: ModuleType, mirror: str, system: str, card: tuple[float, float] | None, said: list[str]
+) -> None:
+    cards = [torch_builds.Card("A card", *card)] if card else []
+    assert launch.torch_arguments({"TORCH_INDEX_URL": mirror}, system, cards)[2:] == said
 
 
 def test_mirrors_named_as_in_the_webui_are_used(launch: ModuleType) -> None:
     card = [torch_builds.Card("RTX 4090", 8.9, 590.0)]
-    assert launch.torch_arguments({"TORCH_INDEX_URL": "https://mirror/cu126"}, "Windows", card)[3:] == ["--index-url", "https://mirror/cu126"]
     assert launch.torch_arguments({"INDEX_URL": "https://mirror/simple"}, "Linux", card)[3:] == ["--index-url", "https://mirror/simple"]
     assert launch.torch_arguments({"INDEX_URL": "https://mirror/simple"}, "Windows", card)[4].endswith("/cu130")  # a mirror of PyPI has no such build
 
@@ -280,6 +305,26 @@ def test_the_doctor_comes_before_the_set_up(launch: ModuleType, machine: Machine
     launch.main(["demo"])
     launch.main(["doctor"])
     assert machine.started[-1][1:] == ["-m", "lora_studio", "doctor"]
+
+
+def test_an_embedded_python_comes_as_far_as_the_doctor(tmp_path: Path) -> None:
+    """It looks neither beside the script nor at PYTHONPATH."""
+    python = isolated.make(tmp_path / "python", bare=True)
+    for name in ("requirements", "lora_studio"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copy2(ROOT / "launch.py", tmp_path / "own.py")  # of a folder that is not set up
+    done = subprocess.run([python, "own.py", "doctor", "--json"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 1 and json.loads(done.stdout)["python"]["executable"] == str(python), done.stderr[-500:]
+
+
+def test_where_the_folder_is_too_deep_nothing_is_made(
+    launch: ModuleType, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(longpaths, "limited", lambda: True)
+    monkeypatch.setattr(longpaths, "LONGEST", 200)
+    assert launch.main(["demo"]) == 1
+    said = capsys.readouterr().out
+    assert "too long for Windows" in said and str(launch.HERE) in said and machine.installed() == []
 
 
 def test_a_failed_step_says_what_to_do(launch: ModuleType, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
