@@ -131,6 +131,17 @@ def test_longer_ones_of_before_still_open_and_train(tmp_path: Path, monkeypatch:
     assert presets.save(LONG, {"epochs": 3}, own).exists()  # written anew under its name
 
 
+def test_settings_of_a_lora_with_a_long_name_are_taken(tmp_path: Path) -> None:
+    from lora_studio.studio import Studio
+    from lora_studio.training.kohya_report import Imported
+    from lora_studio.training.kohya_use import use
+
+    studio = Studio(tmp_path / "projects")
+    Project.create(studio.projects_dir, "p")
+    use(Imported(values={"output_name": LONG, "epochs": 3}), studio.open("p"), studio.presets_dir)
+    assert LONG.startswith(str(studio.open("p").settings["train"]["preset"])) and studio.open("p").settings["train"]["preset"]
+
+
 @pytest.mark.parametrize(("output", "allowed"), [(LONG + "/output", True), ("short/output", False)])
 def test_a_project_with_a_long_name_may_train(tmp_path: Path, output: str, allowed: bool) -> None:
     from lora_studio.training.config import TrainingConfig
