@@ -13,25 +13,27 @@ Standard library only. Once set up, nothing here touches the network.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
 STAMP = VENV / "lora_studio_setup.json"
 TORCH = "torch==2.13.0"
-# https://pytorch.org/get-started: the plain package for Windows has no CUDA.
-TORCH_INDEX = "https://download.pytorch.org/whl/"
-# CUDA 13 builds left out cards before Turing and need this driver; CUDA 12.6 builds run on the others.
-CUDA13_CAPABILITY = 7.5
-CUDA13_DRIVER = 580.0
 INTERRUPTED = 130
+BUILD_FOR_CUDA = re.compile(r"/cu\d+$")  # how the address of PyTorch's index for one CUDA ends
+
+sys.path.insert(0, str(HERE))  # an embedded Python does not look beside the script
 
 
 class SetupError(Exception):
@@ -47,25 +49,21 @@ def venv_python(venv: Path) -> Path:
     return venv / "Scripts" / "python.exe" if os.name == "nt" else venv / "bin" / "python"
 
 
-def nvidia_card() -> tuple[float, float] | None:
-    """(compute capability, driver version) of the weakest NVIDIA card, or None when there is none."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return None
-    try:
-        found = subprocess.run(
-            [tool, "--query-gpu=compute_cap,driver_version", "--format=csv,noheader"],
-            capture_output=True, text=True, timeout=20, check=True,
-        ).stdout.strip().splitlines()
-        cards = [line.split(",") for line in found]
-        return min((float(cap), float(".".join(driver.strip().split(".")[:2]))) for cap, driver in cards)
-    except (OSError, subprocess.SubprocessError, ValueError):
-        # There is a driver, but too old to say more.
-        return (0.0, 0.0)
+def nvidia_cards() -> list[Any]:
+    """The NVIDIA cards that a build of torch has to fit; none on a machine for which there is but one build."""
+    from lora_studio import torch_builds
+
+    return torch_builds.cards() if platform.system() in ("Linux", "Windows") and platform.machine().lower() in ("x86_64", "amd64") else []
 
 
-def torch_arguments(environ: dict[str, str], system: str, card: tuple[float, float] | None) -> list[str]:
-    """Arguments for `python -m` that install torch. TORCH_COMMAND has the WebUI's form: "pip install torch==... --index-url ..."."""
+def torch_arguments(environ: dict[str, str], system: str, cards: Sequence[Any]) -> list[str]:
+    """Arguments for `python -m` that install a torch that can use these cards (of lora_studio.torch_builds).
+
+    Both of the WebUI's variables are understood: TORCH_COMMAND, "pip install torch==... --index-url ...", goes before our own choice;
+    TORCH_INDEX_URL names a mirror of PyTorch's index. Raises SetupError where no build can use a card until its driver is newer.
+    """
+    from lora_studio import torch_builds
+
     command = environ.get("TORCH_COMMAND", "").strip()
     if command:
         # posix=False keeps the backslashes of Windows paths, but also the quotes.
@@ -73,11 +71,40 @@ def torch_arguments(environ: dict[str, str], system: str, card: tuple[float, flo
         if len(parts) < 3 or parts[0] != "pip":
             raise SetupError(f'TORCH_COMMAND is {command!r}; it has to look like "pip install torch==2.13.0".')
         return parts
-    arguments = ["pip", "install", TORCH]
-    if system == "Windows" and card is not None:
-        newest = card[0] >= CUDA13_CAPABILITY and card[1] >= CUDA13_DRIVER
-        arguments += ["--index-url", TORCH_INDEX + ("cu130" if newest else "cu126")]
-    return arguments
+    mirror = environ.get("TORCH_INDEX_URL", "").strip().rstrip("/")
+    if mirror and not BUILD_FOR_CUDA.search(mirror):
+        return ["pip", "install", TORCH, "--index-url", mirror]
+    if not cards or (system != "Windows" and not any(card.name for card in cards)):  # the plain package: on Windows it has no CUDA
+        return ["pip", "install", TORCH, *index_arguments(environ)]
+    chosen = torch_builds.choose(cards, system)
+    index = BUILD_FOR_CUDA.sub("/", mirror) or torch_builds.INDEX
+    if chosen.needs_driver:
+        without = f"pip install {TORCH} --index-url {index}cpu"
+        raise SetupError("\n".join(sentence for _, sentence in chosen.left_out) + f'\nTo go on without the card: set TORCH_COMMAND to "{without}".')
+    if chosen.build is None:
+        return ["pip", "install", TORCH, "--index-url", index + "cpu"]
+    if system != "Windows" and chosen.build.name == torch_builds.ON_PYPI and not mirror:
+        return ["pip", "install", TORCH, *index_arguments(environ)]
+    return ["pip", *torch_builds.command(chosen.build, index)]
+
+
+def index_arguments(environ: dict[str, str]) -> list[str]:
+    """INDEX_URL, the WebUI's name for a mirror of the package index, as pip takes it."""
+    index = environ.get("INDEX_URL", "").strip()
+    return ["--index-url", index] if index else []
+
+
+def make_way(python: Path, arguments: list[str], cards: Sequence[Any], stamp: dict[str, str]) -> None:
+    """Remove a torch for another CUDA than these arguments install: pip takes both for the same version and would leave it."""
+    from lora_studio import torch_builds
+
+    version, cuda = torch_builds.installed(VENV)
+    build = re.search(r"/(cu\d+|cpu)$", arguments[-1])
+    if not version or not cards or (build[1] if build else torch_builds.ON_PYPI) == (f"cu{cuda.replace('.', '')}" if cuda else "cpu"):
+        return
+    stamp.pop("torch", None)
+    write_stamp(STAMP, stamp)
+    run_step([str(python), "-m", "pip", "uninstall", "-y", "torch"], "The PyTorch that is installed could not be removed.")
 
 
 def read_stamp(path: Path) -> dict[str, str]:
@@ -136,6 +163,15 @@ def run_step(command: list[str], failed: str) -> None:
 
 
 def make_venv() -> None:
+    from lora_studio import longpaths
+
+    if excess := longpaths.excess(VENV, longpaths.IN_VENV):
+        raise SetupError(
+            f"This folder's path is {excess} characters too long for Windows: {HERE}\n"
+            f"Move it nearer to the drive's root (C:\\lora-studio), {longpaths.SWITCH}."
+        )
+    if importlib.util.find_spec("venv") is None and os.name == "nt":
+        raise SetupError(f"{sys.executable} is an embedded Python, which cannot make a virtual environment. Install the one from python.org.")
     say(f"Setting up {VENV} (once)")
     try:
         run_step(
@@ -153,6 +189,8 @@ def prepare(with_tests: bool = False, again: bool = False) -> None:
 
     Each layer is noted when it is complete, so an interrupted set-up goes on where it was.
     """
+    from lora_studio import torch_builds
+
     python = venv_python(VENV)
     stamp = read_stamp(STAMP)
     if "venv" not in stamp or not python.exists():
@@ -164,11 +202,16 @@ def prepare(with_tests: bool = False, again: bool = False) -> None:
         say(f"Only {free:.1f} GB are free on this disk; the set-up may need more.")
     for number, layer in enumerate(layers, 1):
         if layer == "torch":
-            arguments = torch_arguments(dict(os.environ), platform.system(), nvidia_card() if os.name == "nt" else None)
+            cards = nvidia_cards()
+            arguments = torch_arguments(dict(os.environ), platform.system(), cards)
             noted = torch_key(dict(os.environ))
+            if not os.environ.get("TORCH_COMMAND", "").strip():
+                for _, remark in torch_builds.choose(cards, platform.system()).left_out:
+                    say(remark)
+                make_way(python, arguments, cards, stamp)
         else:
             path = HERE / "requirements" / f"{layer}.txt"
-            arguments, noted = ["pip", "install", "-r", str(path)], pins_hash(path)
+            arguments, noted = ["pip", "install", "-r", str(path), *index_arguments(dict(os.environ))], pins_hash(path)
         what = {"torch": "PyTorch", "stack": "the trainer's packages", "page": "the page", "test": "the test tools"}[layer]
         say(f"[{number}/{len(layers)}] Installing {what}: {' '.join(arguments)}")
         run_step(
@@ -184,8 +227,17 @@ def prepare(with_tests: bool = False, again: bool = False) -> None:
 
 def environment() -> dict[str, str]:
     """For the programs we start: this folder importable from anywhere, UTF-8 on every console."""
+    from lora_studio import proxies
+
     path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH", ""))))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"}
+    return {**os.environ, **proxies.local_direct(os.environ), "PYTHONPATH": path, "PYTHONUTF8": "1"}
+
+
+def module(python: str, name: str, *arguments: str) -> list[str]:
+    """`python -m NAME ARGUMENTS`. Of .venv's Python it is known that it looks at PYTHONPATH: we made it."""
+    from lora_studio import processes
+
+    return processes.module(python, name, *arguments) if python == sys.executable else [python, "-m", name, *arguments]
 
 
 def start(command: list[str], cwd: Path | None = None) -> int:
@@ -205,12 +257,12 @@ def main(arguments: list[str]) -> int:
     if arguments and arguments[0] in ("-h", "--help", "help"):
         say((__doc__ or "").strip())
         if is_ready():
-            return start([str(venv_python(VENV)), "-m", "lora_studio", "--help"])
+            return start(module(str(venv_python(VENV)), "lora_studio", "--help"))
         return 0
     command, rest = (arguments[0], arguments[1:]) if arguments else ("ui", [])
     if command == "doctor" and not is_ready():
         # The one command that must work when the set-up does not.
-        return start([sys.executable, "-m", "lora_studio.doctor", *rest])
+        return start(module(sys.executable, "lora_studio.doctor", *rest))
     try:
         prepare(with_tests=command == "test" or (command == "setup" and "--tests" in rest), again=command == "setup")
     except SetupError as error:
@@ -225,7 +277,7 @@ def main(arguments: list[str]) -> int:
     if command == "test":
         chosen = ["-m", "not slow"] if "--fast" in rest else []
         return start([python, "-m", "pytest", *chosen, *(a for a in rest if a != "--fast")], cwd=HERE)
-    return start([python, "-m", "lora_studio", command, *rest])
+    return start(module(python, "lora_studio", command, *rest))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ PACKAGE = ROOT / "lora_studio"
 # -- Python: what the server says -----------------------------------------------------------------------------------------------------------------
 
 #: These speak to a console, never to the page.
-CONSOLE = ("cli/", "doctor.py", "parent.py", "__main__.py", "demo/")
+CONSOLE = ("cli/", "doctor.py", "parent.py", "torch_builds.py", "__main__.py", "demo/")
 #: A call of one of these names says its third argument: a Progress.
 TELLING = ("progress", "tell", "told", "say")
 #: What is said under these names (an argument, a key of a dictionary, a variable, an attribute) is shown.

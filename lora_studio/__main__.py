@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from .cli import main
+from .parent import end_with_parent
 
 if __name__ == "__main__":
+    end_with_parent()  # before the slow imports: who asked may be gone while they last
+    from .cli import main
+
     sys.exit(main())

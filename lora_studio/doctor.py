@@ -16,10 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import backends, nvidia
 from . import cards as rules
-from . import nvidia
 from .failures import because
 from .pins import installed_version, satisfies, wanted_versions
+from .processes import hidden
 
 HERE = Path(__file__).resolve().parent.parent
 GB = 2**30
@@ -66,7 +67,7 @@ def nvidia_facts() -> list[str]:
         return []
     try:
         command = [tool, "--query-gpu=name", "--format=csv,noheader"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip().splitlines()
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True, **hidden()).stdout.strip().splitlines()
     except (OSError, subprocess.SubprocessError):
         return []
 
@@ -120,6 +121,12 @@ def _card_facts(torch: Any, card: rules.Card, build: rules.Build) -> dict[str, A
         "device": card.device, "name": card.name, "capability": ".".join(map(str, card.capability)), "kernels": kernels,
         "precision": rules.precision_of(card, build), "breaks_half": rules.breaks_half(card), "vram_free": free, "vram_total": total,
     }
+
+
+def backend_facts() -> tuple[dict[str, Any], list[Problem]]:
+    """What training and tagging compute on where PyTorch is not one for NVIDIA."""
+    found = backends.found()
+    return ({} if found is None else found._asdict()), []
 
 
 def onnx_facts(cards: list[str]) -> tuple[dict[str, Any], list[Problem]]:
@@ -177,6 +184,7 @@ def examine(folder: str | Path = ".") -> dict[str, Any]:
         "python": _guarded("Python", python_facts),
         "packages": _guarded("The packages", package_facts),
         "torch": _guarded("PyTorch", lambda: torch_facts(cards)),
+        "backend": _guarded("The kind of PyTorch", backend_facts),
         "onnx": _guarded("ONNX Runtime", lambda: onnx_facts(cards)),
         "disk": _guarded("The disk", lambda: disk_facts(Path(folder))),
     }
@@ -209,6 +217,9 @@ def report(facts: dict[str, Any]) -> str:
     lines.append(f"ONNX Runtime  {onnx.get('version') or 'not installed'} ({', '.join(onnx.get('providers', [])) or '-'})")
     if "advice" in onnx:
         lines.append(f"              {onnx['advice']}")
+    for part, name in (("note", "Training"), ("tagging", "Tagging")):
+        if text := facts.get("backend", {}).get(part):
+            lines.append(f"{name:<14}{text}")
     if "free" in disk:
         lines.append(f"Disk          {disk['free'] / GB:.1f} of {disk['total'] / GB:.1f} GB free at {disk['folder']}")
     versions = [f"{name} {fact['version']}" for name, fact in facts["packages"].items() if isinstance(fact, dict) and fact["version"]]

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from . import overlay as overlays
+from . import parent, processes, proxies
 from .endings import died
 from .errors import UserError
 from .progress import Progress, silent
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
-# An embedded Python (python3xx._pth beside it) does not look at PYTHONPATH.
-BOOT = "import os, runpy, sys; sys.path[:0] = os.environ['PYTHONPATH'].split(os.pathsep); runpy.run_module(sys.argv.pop(1), None, '__main__', True)"
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ class Environment:
         return {
             **os.environ,
             **({"LORA_STUDIO_DEVICE": self.device} if self.device else {}),
+            **proxies.local_direct(os.environ),
             "PYTHONUTF8": "1",
             "PYTHONUNBUFFERED": "1",
             # The folder a WebUI is started in is full of modules of its own.
@@ -59,9 +59,7 @@ class Environment:
 
     def module(self, name: str, *arguments: str) -> list[str]:
         """``python -m NAME ARGUMENTS`` in this environment."""
-        if self.python == sys.executable and sys.flags.ignore_environment:
-            return [self.python, "-X", "utf8", "-u", "-c", BOOT, name, *arguments]
-        return [self.python, "-m", name, *arguments]
+        return processes.module(self.python, name, *arguments)
 
     def command(self, *arguments: str) -> list[str]:
         """``python -m lora_studio ARGUMENTS`` in this environment."""
@@ -70,8 +68,9 @@ class Environment:
     def answer(self, *arguments: str) -> Any:
         """What a command of ours answers, run to its end with the packages that only our children see. Raises UserError with its message."""
         done = subprocess.run(
-            self.command(*arguments, "--json", "--quiet"), capture_output=True, text=True, encoding="utf-8", errors="replace", env=self.variables()
-        )
+            self.command(*arguments, "--json", "--quiet"), capture_output=True, text=True, encoding="utf-8", errors="replace",
+            env=self.variables() | parent.helper(), **processes.hidden(),
+        )  # fmt: skip
         try:
             found = json.loads(done.stdout)
         except ValueError:

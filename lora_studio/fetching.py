@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import proxies
 from .errors import UserError
 from .files import atomic_write_text
 from .progress import Progress, silent
@@ -60,6 +61,7 @@ def fetch(
 
     Raises OSError (urllib's errors are such) when it breaks off; the part stays for the next time. UserError when it is another file.
     """
+    proxies.check(url)
     part, mark = target.with_name(target.name + ".part"), target.with_name(target.name + ".part.etag")
     target.parent.mkdir(parents=True, exist_ok=True)
     have = part.stat().st_size if part.is_file() and mark.is_file() else 0

@@ -23,18 +23,29 @@ FORBIDDEN = '<>:"/\\|?*'
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 LONGEST_NAME = 200  # bytes of UTF-8: leaves room for "-000010.safetensors" under the usual limit of 255
 
+LONGEST_NEW = 100  # characters, of names that are given now: Windows without long paths has 260 for a whole path
+LONG_DIRECTORY = 240  # characters from which on a folder that "is not there" is rather one with too long a name
+
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def explain_os_error(error: OSError, path: Path) -> UserError | None:
     """The error for people behind a failed write, or None when it is not one a person can act on."""
-    if error.errno in _FULL or getattr(error, "winerror", None) == 112:
+    number = getattr(error, "winerror", None)
+    if error.errno in _FULL or number == 112:
         return UserError(
             f"The disk is full: {path} could not be written.",
             "Nothing that was there before has changed. Free some space and do the step again.",
         )
-    if is_held(error) and getattr(error, "winerror", None) != 5:
+    if error.errno == errno.ENAMETOOLONG or number == 206 or (number == 3 and len(str(path)) >= LONG_DIRECTORY):
+        return UserError(
+            f"The path is too long for this system ({len(str(path))} characters): {path}",
+            "Use shorter names, or a folder nearer to the drive's root; on Windows long paths can be switched on (LongPathsEnabled).",
+        )
+    if number == 3:
+        return UserError(f"The folder of {path} cannot be reached.", "Check that its drive or network folder is connected, then do the step again.")
+    if is_held(error) and number != 5:
         return UserError(
             f"Another program holds {path}.",
             "Nothing that was there before has changed. Close the program that has it open (a viewer, OneDrive, a scanner), then do the step again.",
@@ -257,4 +268,15 @@ def validate_name(name: str) -> str:
         wrong = "it contains characters that are not valid text"
     if wrong:
         raise UserError(f"The name {name!r} cannot be used: {wrong}.", f"Use letters, digits, spaces, - or _, none of {FORBIDDEN}")
+    return cleaned
+
+
+def new_name(name: str) -> str:
+    """`validate_name` for a name that is given now: a shorter one, so that all that comes below it has room in a path on Windows.
+
+    Longer names of before stay good. Raises UserError.
+    """
+    cleaned = validate_name(name)
+    if len(cleaned) > LONGEST_NEW:
+        raise UserError(f"The name {name!r} cannot be used: it is longer than {LONGEST_NEW} characters.", "Choose a shorter one.")
     return cleaned

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import subprocess
-import sys
 import threading
 import time
 import traceback
@@ -13,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from . import parent, processes
 from .endings import died
 from .errors import UserError
 from .failures import explained
@@ -180,17 +180,15 @@ class _Meter:
 
 
 def run_command(command: Sequence[str], environment: Mapping[str, str], progress: Progress, cwd: str | None = None) -> Any:
-    """Run a command of ours and return the object it prints; its standard error is progress, one JSON object a line.
+    """Run a command of ours and return the object it prints; its standard error is progress, one JSON object a line. It ends with us.
 
     Raises:
         UserError: what the command reported. CancelledError: ``progress`` raised it; the process is then ended.
     """
-    hidden: dict[str, Any] = {}
-    if sys.platform == "win32":
-        hidden["creationflags"] = subprocess.CREATE_NO_WINDOW
     process = subprocess.Popen(
-        list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(environment), cwd=cwd, **hidden
-    )
+        list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**environment, **parent.helper()}, cwd=cwd,
+        **processes.hidden(),
+    )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None
     output: list[bytes] = []
     reader = threading.Thread(target=lambda: output.append(process.stdout.read()), daemon=True)  # type: ignore[union-attr]

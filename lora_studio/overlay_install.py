@@ -18,11 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import overlay, pins
+from . import longpaths, overlay, pins, processes, proxies
 from .endings import died
 from .environment import Environment
 from .errors import UserError
 from .files import atomic_write_json
+from .longpaths import SWITCH
 from .progress import Progress
 
 REPORTS = (22, 2)  # the first pip that can say what it would install without doing it
@@ -49,10 +50,13 @@ def install(packages: Path, progress: Progress) -> dict[str, Any]:
     if overlay.is_complete(target) and not overlay.missing(target):
         return {"folder": str(target), "installed": []}
     _make_room(packages)
+    new = packages / f"new-{target.name}-{os.getpid()}"
+    if excess := longpaths.excess(new, longpaths.IN_OVERLAY):
+        what = f"The folder for the training packages is {excess} characters too deep for Windows: {packages}"
+        raise UserError(what, f"Choose a shorter one under Settings → Lora Studio (C:\\lora-packages), {SWITCH}.")
     pip = _Pip(packages, progress)
     pip.modernise()
     chosen = pip.resolve(overlay.requirements(facts, pins.wanted_versions()), overlay.constraints(facts))
-    new = packages / f"new-{target.name}-{os.getpid()}"
     try:
         pip.unpack(chosen, new)
         _try(new, packages, lambda: progress(len(chosen) + 1, len(chosen) + 2, "Trying the packages out"))
@@ -118,6 +122,8 @@ class _Pip:
         # Settings of the person's own (an index, a proxy, a certificate) stay; those that name another target go.
         away = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_NO_CACHE_DIR", "PIP_REQUIRE_VIRTUALENV", "PIP_REPORT", "PIP_QUIET", "PIP_DRY_RUN")
         self.variables = {**{k: v for k, v in os.environ.items() if k not in away}, "PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        if index := os.environ.get("INDEX_URL", "").strip():  # a mirror, named as the WebUI takes it: before pip's own setting, as there
+            self.variables["PIP_INDEX_URL"] = index
         self.variables |= {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "PIP_NO_INPUT": "1", "PIP_NO_COLOR": "1"}
         self.meter = _Meter(progress)
 
@@ -179,7 +185,7 @@ class _Pip:
                 lines.append(line)
 
         command = [sys.executable, "-X", "utf8", "-m", "pip", *arguments, "--cache-dir", str(self.packages / "cache")]
-        if sys.flags.ignore_environment and "PYTHONPATH" in self.variables:
+        if processes.isolated() and "PYTHONPATH" in self.variables:
             boot = f"import runpy, sys; sys.path.insert(0, {str(self.tools)!r}); runpy.run_module('pip', None, '__main__', True)"
             command[3:5] = ["-c", boot]
         if _run(command, self.variables, read, self.meter.tell) == 0:
@@ -195,6 +201,10 @@ def explain(lines: Sequence[str]) -> UserError:
     said = "\n".join([line for line in lines if line.startswith(("ERROR", "error", "OSError"))][-3:] or list(lines)[-3:])
     if re.search(r"No space left|Errno 28|WinError 112", text):
         return UserError("The disk is full.", f"Free some space. {AGAIN}")
+    if "Long Path support" in text or re.search(r"WinError (3|206)\b|Errno 36", text):
+        return UserError("A path became too long for Windows.", f"Choose a shorter folder under Settings → Lora Studio, {SWITCH}.")
+    if "SOCKS support" in text:
+        return UserError("pip cannot use a SOCKS proxy.", proxies.SOCKS_HINT)
     if re.search(r"NewConnectionError|Max retries|NameResolution|ConnectTimeout|ReadTimeout|ProxyError|SSLError|Temporary failure|getaddrinfo", text):
         return UserError("The package index cannot be reached.", f"Check the network, a proxy or a mirror (pip config). {AGAIN}\npip said: {said}")
     if found := re.search(r"No matching distribution found for (\S+)", text):
@@ -238,10 +248,10 @@ class _Meter:
 
 def _run(command: Sequence[str], variables: Mapping[str, str], read: Callable[[str], None], tell: Callable[[], None]) -> int:
     """Run a program to its end, reading its lines; ``tell`` is called several times a second and may raise, which ends it."""
-    hidden: dict[str, Any] = {"creationflags": getattr(subprocess, "CREATE_NO_WINDOW", 0)} if os.name == "nt" else {}
     process = subprocess.Popen(
-        list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(variables), **hidden
-    )
+        list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(variables),
+        **processes.hidden(),
+    )  # fmt: skip
 
     def follow() -> None:
         assert process.stdout is not None

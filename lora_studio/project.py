@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .files import atomic_write_json, read_json, validate_name
+from .files import atomic_write_json, explain_os_error, new_name, read_json, validate_name
 
 VERSION = 1
 FILE = "project.json"
@@ -59,6 +59,8 @@ class Project:
         """
         name = validate_name(name)
         folder = Path(projects_dir) / name
+        if not folder.is_dir():
+            new_name(name)
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file.", "Choose another name.")
         project = cls(folder=folder, name=name)
@@ -70,7 +72,8 @@ class Project:
             project.raw_dir.mkdir(parents=True, exist_ok=True)
             project.dataset_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"The project folder {folder} cannot be made: {error.strerror}.", "Choose another place for projects.") from error
+            what = f"The project folder {folder} cannot be made: {error.strerror}."
+            raise explain_os_error(error, folder) or UserError(what, "Choose another place for projects.") from error
         project.save()
         return project
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .errors import UserError
-from .files import atomic_write_text, validate_name
+from .files import atomic_write_text, new_name, validate_name
 from .project import Project
 from .training.runs import list_runs
 
@@ -27,6 +27,7 @@ def rename(project: Project, name: str, lora_dir: Path | None = None, folder_too
     name = validate_name(name)
     if name == project.name:
         return project
+    new_name(name)
     if running := [run.folder.name for run in list_runs(project.runs_dir) if run.alive()]:
         raise UserError(f"The training {running[0]} of this project is running.", "Stop it first, or wait for its end.")
     before = project.folder.absolute()

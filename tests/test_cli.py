@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def test_an_unexpected_error_is_short_and_names_the_log(run: Run, monkeypatch: p
     monkeypatch.setattr("lora_studio.studio.Studio.doctor", broken)
     code, result = run("doctor")
     assert code == 1 and "RuntimeError: oh" in result["error"]
-    assert "Traceback" in (tmp_path / "lora_studio_error.log").read_text(encoding="utf-8")
+    assert "Traceback" in (tmp_path / f"lora_studio_error_{os.getpid()}.log").read_text(encoding="utf-8")
 
 
 def test_tags_are_classified_as_they_were_given(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

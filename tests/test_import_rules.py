@@ -33,32 +33,38 @@ MAY_KNOW: dict[str, set[str]] = {
     "dataset": BASE,
     "crop": BASE | {"dataset"},
     # Tagging over captions that are there is a step of the editing history, which can be undone.
-    "tagging": BASE | {"dataset", "demo", "editing", "fetching"},
+    "tagging": BASE | {"dataset", "demo", "editing", "fetching", "parent", "processes"},
     "editing": BASE | {"dataset"},
     "nvidia": {"cards"},
     "pins": set(),
     "overlay": {"pins"},
-    "overlay_install": {"endings", "errors", "files", "patience", "progress", "pins", "overlay", "environment"},
-    "environment": {"endings", "errors", "files", "patience", "progress", "overlay", "overlay_install"},
+    "overlay_install": {"endings", "environment", "errors", "files", "longpaths", "overlay", "patience", "pins", "processes", "progress", "proxies"},
+    "environment": {"endings", "errors", "files", "overlay", "overlay_install", "parent", "patience", "processes", "progress", "proxies"},
     # What it packs is a project's run; the package itself is imported for its version.
-    "overview": {"project", "dataset", "evaluation"},
+    "overview": {"dataset", "evaluation", "project"},
     # It knows when a training runs.
     "renaming": {"errors", "files", "patience", "project", "training", "untrusted"},
-    "bundle": BASE | {"dataset", "training", "__init__"},
-    "jobs": {"endings", "errors", "failures", "progress"},
-    "fetching": {"errors", "files", "patience", "progress"},
-    "training": BASE | {"cards", "dataset", "environment", "fetching", "parent"},
-    "host": BASE | {"cards", "demo", "environment", "nvidia", "training.basefile"},
-    "ui": BASE | {"studio", "host", "web", "environment"},
+    "bundle": BASE | {"__init__", "dataset", "training"},
+    "jobs": {"endings", "errors", "failures", "parent", "processes", "progress"},
+    "fetching": {"errors", "files", "patience", "progress", "proxies"},
+    "training": BASE | {"backends", "cards", "dataset", "environment", "fetching", "parent", "processes"},
+    "host": BASE | {"cards", "demo", "environment", "nvidia", "processes", "training.basefile"},
+    "ui": BASE | {"environment", "host", "proxies", "studio", "web"},
     "trainer": {
-        "awake", "cards", "cores", "endings", "errors", "failures", "files", "nvidia", "patience", "progress", "untrusted", "dataset",
-        "training.config", "training.events", "training.memory",
+        "awake", "cards", "cores", "dataset", "endings", "errors", "failures", "files", "nvidia", "parent", "patience", "processes", "progress",
+        "training.config", "training.events", "training.memory", "untrusted",
     },
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
-        "studio", "ui", "host", "environment", "awake", "errors", "failures", "progress", "wording", "crop", "tagging", "editing", "evaluation",
-        "training.config", "training.options", "doctor",
+        "awake", "crop", "doctor", "editing", "environment", "errors", "evaluation", "failures", "host", "progress", "studio", "tagging",
+        "training.config", "training.options", "ui", "wording",
     },
+    "processes": set(),
+    "backends": {"pins"},
+    "parent": set(),
+    "longpaths": set(),
+    "proxies": {"errors"},
+    "torch_builds": {"processes"},
 }
 
 

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except Exception as error:  # the last line of defence: nobody is left with a bare traceback
-        log = Path(tempfile.gettempdir()) / "lora_studio_error.log"
+        log = Path(tempfile.gettempdir()) / f"lora_studio_error_{os.getpid()}.log"  # several may fail at once
         try:
             log.write_text(traceback.format_exc(), encoding="utf-8")
             hint = f"The details are in {log}; please report them."

@@ -17,6 +17,9 @@ PREFERENCE = (
     "CUDAExecutionProvider", "ROCMExecutionProvider", "MIGraphXExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider", OPENVINO, CPU,
 )  # fmt: skip
 
+#: DirectML takes the first adapter otherwise: on a laptop with two that is the one that saves power
+PROVIDER_OPTIONS = {"DmlExecutionProvider": {"performance_preference": "high_performance"}}
+
 
 def runtime() -> Any:
     """The onnxruntime module. Raises UserError when it is not installed or does not start."""
@@ -86,19 +89,22 @@ def open_session(path: Path, asked: Sequence[str] | None = None) -> tuple[Any, l
     if "CUDAExecutionProvider" in providers and hasattr(ort, "preload_dlls"):
         with suppress(Exception):  # finds the CUDA libraries that came with PyTorch or pip; without them the CPU is used below
             ort.preload_dlls()
-    attempts = [providers] if providers == [CPU] else [providers, [CPU]]
+    attempts: list[list[Any]] = [providers] if providers == [CPU] else [providers, [CPU]]
+    if any(name in PROVIDER_OPTIONS for name in providers):  # then again without, for a version that does not take them
+        attempts.insert(0, [(name, PROVIDER_OPTIONS[name]) if name in PROVIDER_OPTIONS else name for name in providers])
     failure: Exception | None = None
     for attempt in attempts:
         try:
             session = ort.InferenceSession(str(path), _session_options(ort), providers=attempt)
         except Exception as error:
             failure = error
-            if attempt != [CPU]:
-                warnings.append(f"{attempt[0]} failed, the CPU is used instead: {because(error)[0]}")
+            if attempt is providers and providers != [CPU]:
+                warnings.append(f"{providers[0]} failed, the CPU is used instead: {because(error)[0]}")
             continue
         used = session.get_providers()[0]
-        if used != attempt[0]:
-            warnings.append(f"{attempt[0]} is installed but does not work here; {used} is used. See: doctor")
+        wanted = CPU if attempt == [CPU] else providers[0]
+        if used != wanted:
+            warnings.append(f"{wanted} is installed but does not work here; {used} is used. See: doctor")
         return session, warnings
     why, hint = because(failure, hint="Download it again. Models of the third generation need ONNX Runtime 1.17 or newer.")
     raise UserError(f"{path} cannot be used as a model: {why}", hint) from failure

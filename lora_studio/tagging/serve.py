@@ -1,7 +1,7 @@
 """A tagger kept open for one picture after another: ``python -m lora_studio.tagging.serve``, one JSON object a line in and out.
 
 Asked {"model", "image": base64} it answers {"tag": {name: probability}, "rating": {...}, "provider"}; asked {"unload": true}, {"unloaded": n};
-what goes wrong is {"error", "hint"}. It ends with its input, and so with the program that started it.
+what goes wrong is {"error", "hint"}. It ends with its input, and with the program that started it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from ..dataset import load_image
 from ..errors import UserError
 from ..failures import because
+from ..parent import end_with_parent
 from .preprocess import WHITE
 from .wd14 import Tagger, find_files
 
@@ -89,5 +90,6 @@ def serve(lines: TextIO, out: TextIO) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not stand among the answers
     serve(sys.stdin, answers)

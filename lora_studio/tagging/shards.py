@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import parent, processes
 from ..dataset import ImageItem
 from ..dataset.listing import list_pictures
 from ..endings import died
@@ -155,8 +156,9 @@ def run_shards(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], prog
 
     try:
         for command, variables in commands:
-            options: dict[str, Any] = {"text": True, "encoding": "utf-8", "errors": "replace"}
-            children.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(variables), **options))
+            options: dict[str, Any] = {"text": True, "encoding": "utf-8", "errors": "replace", **processes.hidden()}
+            own = {**variables, **parent.helper()}
+            children.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=own, **options))
         with ThreadPoolExecutor(len(children)) as pool:
             following = [pool.submit(follow, number, child) for number, child in enumerate(children)]
             try:

@@ -14,6 +14,7 @@ from lora_studio.awake import awake
 from lora_studio.errors import UserError
 from lora_studio.failures import explained
 from lora_studio.files import read_json
+from lora_studio.parent import end_with_parent, helper
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import FILE, TERMINAL, EventWriter, read_events
 
@@ -26,6 +27,8 @@ def main(arguments: list[str]) -> int:
     if not run_dir.is_dir():
         print(f"{run_dir} is not a folder", file=sys.stderr)
         return 2
+    if "WORLD_SIZE" in os.environ:
+        end_with_parent()
     first = os.environ.get("RANK", "0") == "0"
     previous = _stop_on_interrupt(run_dir)
     try:
@@ -61,6 +64,7 @@ def _several(run_dir: Path, processes: int) -> int:
     from lora_studio.trainer.team import launch_words, process_failed
 
     known = len(read_events(run_dir / FILE))
+    os.environ.update(helper())  # one of the processes alone could be neither watched nor stopped
     try:
         torchrun(launch_words(run_dir, processes))
     except ChildFailedError as error:

@@ -11,6 +11,7 @@ import torch
 from lora_studio import cards, cores, nvidia
 from lora_studio.cards import Build, Card
 from lora_studio.errors import UserError
+from lora_studio.trainer import zluda
 from lora_studio.training.config import TrainingConfig
 
 #: which device ``auto`` means for the host that started us (a WebUI with --device-id)
@@ -62,6 +63,7 @@ def set_up(device: torch.device) -> Card | None:
     torch.cuda.set_device(device)  # else pinned memory, graphs and what names no device would open another card too
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
+    zluda.settle(device)
     card = cards.card_of(torch, device.index)
     if cards.breaks_half(card):
         torch.backends.cudnn.benchmark = True

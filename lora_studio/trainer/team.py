@@ -18,6 +18,7 @@ import torch.distributed as dist
 
 from lora_studio.endings import died
 from lora_studio.errors import UserError
+from lora_studio.processes import module
 from lora_studio.trainer.runtime import choose_device
 from lora_studio.training.events import EventWriter, RunEvent
 
@@ -113,7 +114,8 @@ class Quiet(EventWriter):
 
 def launch_words(run_dir: Path, processes: int) -> list[str]:
     """Arguments of torchrun for all processes on this machine (accelerate launch runs it too)."""
-    return ["--standalone", f"--nproc_per_node={processes}", "-m", "lora_studio.trainer", str(run_dir)]
+    # --no-python: torchrun's own `python -m` finds nothing of ours in a Python that ignores PYTHONPATH
+    return ["--standalone", f"--nproc_per_node={processes}", "--no-python", *module(sys.executable, "lora_studio.trainer", str(run_dir))]
 
 
 def process_failed(run_dir: Path, processes: int, code: int) -> UserError:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..files import LONGEST_NEW
 from ..project import Project
 from . import presets
 from .config import TrainingConfig
@@ -15,6 +16,7 @@ from .kohya_table import ARGUMENTS
 from .options import FINDS_RATE
 from .prepare import by_field
 
+LONGEST_DERIVED = LONGEST_NEW - len("_imported")  # of a preset that is called as the LoRA was
 #: stand-ins for what every configuration needs, while the rest is checked
 LEAST = {"base": "base", "folders": ["folder"], "output_name": "name", "output_dir": "output"}
 OF_PROJECT = ("trigger", "sample_prompts")
@@ -64,7 +66,7 @@ def use(found: Imported, project: Project, presets_dir: Path, name: str = "", ba
     """Keep the options as a preset of one's own and make it the project's choice. Raises UserError for a name that cannot be used."""
     values = fit(found)
     notes = list(found.notes)
-    preset = name or str(found.values.get("output_name") or project.name)
+    preset = name or str(found.values.get("output_name") or project.name)[:LONGEST_DERIVED].strip()
     if preset in presets.PRESETS:
         preset += "_imported"
     folders = _folders(values["folders"] if "folders" in found.values else [], project, notes)

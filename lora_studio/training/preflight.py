@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import backends
 from ..dataset import bucket_sizes
 from ..dataset.buckets import place
 from ..dataset.masks import has_mask
 from ..dataset.split import held_out
 from ..errors import UserError
-from ..files import validate_name
+from ..files import new_name, validate_name
 from . import memory
 from .basefile import family_of
 from .config import TrainingConfig
@@ -83,7 +84,8 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
     warnings: list[str] = []
     family = _check_base(config, problems)
     try:
-        validate_name(config.output_name)
+        # a project of before may be called so
+        (validate_name if config.output_name in Path(config.output_dir).parts else new_name)(config.output_name)
     except UserError as error:
         problems.append(f"output_name: {error.message}")
 
@@ -130,6 +132,8 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
         warnings.append(f"About {long} {which} longer than {config.max_tokens} tokens; what is beyond is not learned.")
     if config.masked_loss and pictures and not any(has_mask(*one) for one in pictures[:MASKS_LOOKED_FOR]):
         warnings.append("Masked loss is on, but no picture is transparent or has a mask: every picture is learned as a whole.")
+    if config.device == "auto" and (backend := backends.found()) is not None and backend.slow:
+        warnings.append(backend.note)
     if scaled := _scale_hint(config):
         warnings.append(scaled)
     if regular:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import atomic_write_json, read_json, validate_name
+from ..files import atomic_write_json, new_name, read_json, validate_name
 from .config import OPTIONS
 
 SIZES = {"sd1": 512, "sd2": 768, "sdxl": 1024}
@@ -106,6 +106,8 @@ def save(name: str, values: dict[str, Any], own_presets: Path, began_from: str =
     if name in PRESETS:
         raise UserError(f"{name} is the name of a preset that is always there.", "Choose another name.")
     path = own_presets / f"{name}.json"
+    if not path.exists():
+        new_name(name)
     own_presets.mkdir(parents=True, exist_ok=True)
     began = {BEGAN_FROM: began_from} if began_from in PRESETS else {}
     atomic_write_json(path, {**began, **{k: v for k, v in values.items() if k in OPTIONS and k not in PERSONAL}})

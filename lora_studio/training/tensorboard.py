@@ -6,7 +6,6 @@ As a program (``python -m lora_studio.training.tensorboard RUNS PORT``) it is th
 from __future__ import annotations
 
 import atexit
-import os
 import socket
 import subprocess
 import sys
@@ -14,11 +13,11 @@ import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from .. import processes
 from ..environment import Environment
 from ..errors import UserError
-from ..parent import VARIABLE, end_with_parent
+from ..parent import end_with_parent, helper
 
 LOCAL = "127.0.0.1"
 START = 60.0  # seconds: its first start reads many files
@@ -48,12 +47,9 @@ def start(runs_dir: Path, environment: Environment) -> int:
             return known[1]
         port = _free_port()
         command = environment.module("lora_studio.training.tensorboard", str(folder), str(port))
-        variables = {**environment.variables(), VARIABLE: str(os.getpid())}
+        variables = environment.variables() | helper()
         quiet = subprocess.DEVNULL
-        options: dict[str, Any] = {}
-        if sys.platform == "win32":
-            options["creationflags"] = subprocess.CREATE_NO_WINDOW
-        process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=variables, **options)
+        process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=variables, **processes.hidden())
         _running[folder] = (process, port)
     _wait(process, port)
     return port

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+from .. import proxies
 from ..host.standalone import Standalone
 from ..studio import Studio
 from ..web import assets
@@ -29,6 +30,21 @@ class PageOptions:
 
 def serve(studio: Studio, host: Standalone, options: PageOptions, wait: bool = True) -> tuple[Any, str]:
     """Start the page; (gradio's Blocks, its address). Returns at once when not told to ``wait``."""
+    with proxies.none_used():  # gradio asks its own address whether it is there
+        page, app, address = _launch(options)
+    add_files(app)
+    install(app, Context(studio, host, names=None if options.listen else LOCAL))
+    print(f"Lora Studio: {address}", flush=True)
+    if options.open_browser:
+        import webbrowser
+
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    if wait:
+        page.block_thread()
+    return page, address
+
+
+def _launch(options: PageOptions) -> tuple[Any, Any, str]:
     page = build()
     app, address, _ = page.launch(
         server_name="0.0.0.0" if options.listen else "127.0.0.1",
@@ -43,16 +59,7 @@ def serve(studio: Studio, host: Standalone, options: PageOptions, wait: bool = T
         theme=theme(),
         footer_links=[],
     )
-    add_files(app)
-    install(app, Context(studio, host, names=None if options.listen else LOCAL))
-    print(f"Lora Studio: {address}", flush=True)
-    if options.open_browser:
-        import webbrowser
-
-        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-    if wait:
-        page.block_thread()
-    return page, address
+    return page, app, address
 
 
 def theme() -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from .. import parent, processes
 from ..endings import died
 from ..environment import Environment
 from ..errors import UserError
@@ -78,10 +78,9 @@ class TaggerDesk:
         environment = self._environment()
         if missing := environment.missing():
             raise UserError(f"Not installed yet: {', '.join(missing)}.", "Install the packages from the Lora Studio tab first.")
-        options: dict[str, Any] = {"creationflags": 0x08000000} if os.name == "nt" else {}  # no console window
         self._child = subprocess.Popen(
             environment.module("lora_studio.tagging.serve"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
-            errors="replace", env=environment.variables(), **options,
+            errors="replace", env=environment.variables() | parent.helper(), **processes.hidden(),
         )  # fmt: skip
         return self._child
 
