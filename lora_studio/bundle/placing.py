@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_path, atomic_write_json, atomic_write_text, read_json
+from ..patience import opened
 from ..progress import Progress, silent
 from ..training.basefile import read_header
 from ..training.config import TrainingConfig
@@ -177,7 +178,7 @@ class _Placing:
         size, digest = self.manifest.files[name]
         found, written = hashlib.sha256(), 0
         try:
-            with self.archive.open(name) as source, target.open("xb") as out:
+            with self.archive.open(name) as source, opened(target, "xb") as out:
                 for block in blocks(source):  # type: ignore[arg-type]
                     written += len(block)
                     if written > size:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
+from ..patience import opened, unlink
 from ..project import Project
 from .looks import Stamp, stamp_of
 from .options import CropOptions
@@ -160,7 +161,7 @@ def note(project: Project, made: Made) -> None:
 
 
 def _append(project: Project, line: dict[str, Any]) -> None:
-    with _lock, _journal(project).open("a", encoding="utf-8", newline="\n") as file:
+    with _lock, opened(_journal(project), "a", encoding="utf-8", newline="\n") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
@@ -168,7 +169,7 @@ def store(project: Project, plan: CropPlan, made: dict[str, Made]) -> None:
     """Keep a plan and what became of it. Raises UserError when it cannot be written."""
     stamps = {name: [*(one.source or (0, 0)), *(one.output or (0, 0)), one.quality] for name, one in made.items() if one.source and one.output}
     atomic_write_json(plan_path(project), {**plan.to_dict(), "stamps": stamps})
-    _journal(project).unlink(missing_ok=True)
+    unlink(_journal(project), missing_ok=True)
 
 
 def _stamp(value: Any) -> Stamp | None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_path, explain_os_error, locked
+from ..patience import copy, unlink, within
 from .index import open_index
 from .journal import FOLDER
+
+#: seconds that all pictures of a move together wait for programs that hold them
+LONGEST = 60.0
 
 
 @dataclass(frozen=True)
@@ -43,27 +47,33 @@ def transfer(dataset_dir: str | Path, names: Iterable[str], target: str | Path, 
         except OSError as error:
             raise explain_os_error(error, target) or UserError(f"The folder {target} cannot be made: {error.strerror}.", "Check the path.") from error
         done, skipped = [], []
-        for name in dict.fromkeys(names):
-            picture = index.pictures.get(name)
-            if picture is None:
-                skipped.append((name, "it is not in the dataset"))
-                continue
-            stem = _free(Path(name).stem, taken)
-            there = stem + Path(name).suffix
-            caption = source / picture.caption
-            try:
-                if caption.is_file():  # first, so that no picture is ever there without its caption
-                    _copy(caption, target / f"{stem}.txt")
-                _copy(source / name, target / there)
-                if move:
-                    (source / name).unlink()
-                    others = [one for one in index.owners(picture.caption) if one != name and (source / one).exists()]
-                    if caption.is_file() and not others:
-                        caption.unlink()
-            except OSError as error:
-                skipped.append((name, str(error.strerror or error)))
-                continue
-            done.append((name, there))
+        with within(LONGEST):
+            for name in dict.fromkeys(names):
+                picture = index.pictures.get(name)
+                if picture is None:
+                    skipped.append((name, "it is not in the dataset"))
+                    continue
+                stem = _free(Path(name).stem, taken)
+                there = stem + Path(name).suffix
+                caption = source / picture.caption
+                try:
+                    if caption.is_file():  # first, so that no picture is ever there without its caption
+                        _copy(caption, target / f"{stem}.txt")
+                    _copy(source / name, target / there)
+                    if move:
+                        unlink(source / name)
+                except (OSError, UserError) as error:
+                    _take_back(target / there, target / f"{stem}.txt")
+                    if not isinstance(error, OSError):
+                        raise  # no room, or no permission: the next one would fare no better
+                    skipped.append((name, str(error.strerror or error)))
+                    continue
+                done.append((name, there))
+                if move and caption.is_file() and not [one for one in index.owners(picture.caption) if (source / one).exists()]:
+                    try:
+                        unlink(caption)
+                    except OSError as error:
+                        skipped.append((caption.name, str(error.strerror or error)))
         index.refresh(now=True)
     return Transferred(tuple(done), tuple(skipped))
 
@@ -77,6 +87,13 @@ def _free(stem: str, taken: set[str]) -> str:
     return found
 
 
+def _take_back(*arrived: Path) -> None:
+    """What has come only in part is not left there: the next try brings it whole."""
+    for path in arrived:
+        with suppress(OSError):
+            unlink(path, missing_ok=True)
+
+
 def _copy(source: Path, target: Path) -> None:
     with atomic_path(target) as temporary:
-        shutil.copy2(source, temporary)
+        copy(source, temporary, times=True)

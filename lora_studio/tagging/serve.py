@@ -10,13 +10,12 @@ import base64
 import binascii
 import json
 import sys
-import tempfile
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any, TextIO
 
 from ..dataset import load_image
 from ..errors import UserError
+from ..patience import opened, temporary_folder
 from .preprocess import WHITE
 from .wd14 import Tagger, find_files
 
@@ -70,9 +69,10 @@ def _decode(image: str) -> Any:
         data = base64.b64decode(image.partition(",")[2] if image.startswith("data:") else image, validate=False)
     except (binascii.Error, ValueError) as error:
         raise UserError(f"The image is not base64: {error}.") from error
-    with tempfile.TemporaryDirectory(prefix="lora-studio-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "image"
-        path.write_bytes(data)
+    with temporary_folder() as folder:
+        path = folder / "image"
+        with opened(path, "xb") as file:
+            file.write(data)
         try:
             return load_image(path, WHITE)
         except UserError as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lora_studio.errors import UserError
 from lora_studio.files import read_json
+from lora_studio.patience import touch, within
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import FILE, TERMINAL, EventWriter, read_events
 
@@ -25,6 +26,7 @@ def main(arguments: list[str]) -> int:
         print(f"{run_dir} is not a folder", file=sys.stderr)
         return 2
     first = os.environ.get("RANK", "0") == "0"
+    events: EventWriter | None = None
     previous = _stop_on_interrupt(run_dir)
     try:
         config = TrainingConfig.from_dict(read_json(run_dir / "config.json"))
@@ -33,12 +35,13 @@ def main(arguments: list[str]) -> int:
         # late: a mistake in the configuration is reported without waiting for the ML libraries
         from lora_studio.trainer.loop import train
 
-        train(run_dir, config, EventWriter(run_dir))
+        events = EventWriter(run_dir)
+        train(run_dir, config, events)
     except BaseException as error:
         traceback.print_exc()
         message, hint = explain(error)
         if first:
-            EventWriter(run_dir).write("failed", message=message, hint=hint)
+            (events or EventWriter(run_dir)).write("failed", message=message, hint=hint)
         return 1
     finally:
         signal.signal(signal.SIGINT, previous)
@@ -73,7 +76,11 @@ def _stop_on_interrupt(run_dir: Path) -> Any:
     def handle(number: int, frame: Any) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         (run_dir / "control").mkdir(exist_ok=True)
-        (run_dir / "control" / "stop").touch()
+        try:
+            with within(2):
+                touch(run_dir / "control" / "stop")
+        except OSError as error:
+            raise KeyboardInterrupt from error
 
     return signal.signal(signal.SIGINT, handle)
 

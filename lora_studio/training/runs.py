@@ -15,6 +15,7 @@ from typing import Any
 from ..environment import Environment
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
+from ..patience import opened, rmtree, unlink
 from .config import TrainingConfig
 from .events import FILE, RunEvent, read_events, tail
 
@@ -69,9 +70,13 @@ class Run:
                 break
             except FileExistsError:
                 continue
-        for name in ("control", "state", "samples", "tensorboard"):
-            (folder / name).mkdir()
-        atomic_write_json(folder / "config.json", config.to_dict())
+        try:
+            for name in ("control", "state", "samples", "tensorboard"):
+                (folder / name).mkdir()
+            atomic_write_json(folder / "config.json", config.to_dict())
+        except BaseException:
+            rmtree(folder, ignore_errors=True)
+            raise
         return cls(folder)
 
     @classmethod
@@ -104,9 +109,14 @@ class Run:
         if state == "finished":
             raise UserError(f"The run {self.folder.name} is finished; there is nothing to resume.", "Start a new run.")
         for name in COMMANDS:
-            (self.folder / "control" / name).unlink(missing_ok=True)
+            unlink(self.folder / "control" / name, missing_ok=True)
         process = spawn(environment.module("lora_studio.trainer", str(self.folder)), self.folder / "console.log", environment.variables())
-        atomic_write_json(self.folder / PROCESS, {"pid": process.pid, "created": _created(process.pid), "began": time.time()})
+        try:
+            atomic_write_json(self.folder / PROCESS, {"pid": process.pid, "created": _created(process.pid), "began": time.time()})
+        except BaseException:  # nobody would know of it, and start a second one
+            process.kill()
+            process.wait()
+            raise
         # Kept so that the child is reaped when this process lives longer than the run.
         _children[str(self.folder.resolve())] = process
 
@@ -153,15 +163,16 @@ def _alone(lock: Path) -> Iterator[None]:
     """
     with suppress(OSError):
         if time.time() - lock.stat().st_mtime > STALE_SECONDS:
-            lock.unlink()
+            unlink(lock)
     try:
-        lock.open("x").close()
+        opened(lock, "x").close()
     except FileExistsError:
         raise UserError(f"The run {lock.parent.name} is being started already.", "See how it stands with: runs show") from None
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        with suppress(OSError):  # one that stays is taken over
+            unlink(lock, missing_ok=True)
 
 
 _children: dict[str, subprocess.Popen[bytes]] = {}
@@ -174,7 +185,7 @@ def spawn(command: list[str], log: Path, environment: Mapping[str, str]) -> subp
         options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
     else:
         options["start_new_session"] = True
-    with log.open("ab") as out:
+    with opened(log, "ab") as out:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=dict(environment), **options)
 
 
