@@ -115,9 +115,9 @@ def _left() -> float:
 
 @contextmanager
 def within(seconds: float, ask: bool = True) -> Iterator[None]:
-    """All waiting in the block (of this thread) together takes at most so long: for many files, for who waits in another way (ask False), and 0 for caches.
+    """All waiting in the block (of this thread) together takes at most so long: for many files, for who waits in another way, and 0 for caches.
 
-    ask: whether to find out in the end which program it is.
+    ask: whether to find out in the end which program it is, which takes a moment.
     """
     token = _allowance.set(_Allowance(seconds, ask and seconds > 0, _allowance.get()))
     try:

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lora_studio"
-BASE = {"cores", "errors", "files", "patience", "progress", "project", "untrusted"}
+BASE = {"cores", "errors", "files", "moving", "patience", "progress", "project", "untrusted"}
 HEAVY = {"torch", "onnxruntime", "pandas", "diffusers", "transformers", "peft", "accelerate", "gradio"}
 
 # package or module -> what of ours it may import (longest prefix given counts)
@@ -21,9 +21,11 @@ MAY_KNOW: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "wording": set(),
-    "patience": set(),
+    "holders": set(),
+    "patience": {"errors", "holders"},
     "untrusted": {"errors"},
     "files": {"errors", "patience"},
+    "moving": {"errors", "files", "patience"},
     "project": {"errors", "files", "patience", "untrusted"},
     "dataset": BASE,
     "crop": BASE | {"dataset"},
@@ -32,8 +34,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "editing": BASE | {"dataset"},
     "pins": set(),
     "overlay": {"pins"},
-    "overlay_install": {"errors", "files", "patience", "progress", "pins", "overlay", "environment"},
-    "environment": {"errors", "files", "patience", "progress", "overlay", "overlay_install"},
+    "overlay_install": {"errors", "files", "moving", "patience", "progress", "pins", "overlay", "environment"},
+    "environment": {"errors", "files", "moving", "patience", "progress", "overlay", "overlay_install"},
     # What it packs is a project's run; the package itself is imported for its version.
     "overview": {"project", "dataset", "evaluation"},
     # It knows when a training runs.
@@ -47,7 +49,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "trainer": {"cores", "errors", "files", "patience", "progress", "untrusted", "dataset", "training.config", "training.events"},
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
-        "studio", "ui", "host", "environment", "errors", "progress", "wording", "crop", "tagging", "editing", "evaluation", "training.config",
+        "studio", "ui", "host", "environment", "errors", "patience", "progress", "wording", "crop", "tagging", "editing", "evaluation", "training.config",
         "training.options", "doctor",
     },
 }
@@ -99,7 +101,7 @@ def test_the_command_line_takes_only_settings_from_the_steps() -> None:
     wrong = []
     for path in sources("cli"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            doors = ("studio", "errors", "progress", "wording", "host.standalone", "ui.standalone", None)
+            doors = ("studio", "errors", "patience", "progress", "wording", "host.standalone", "ui.standalone", None)
             if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module not in doors:
                 wrong += [f"{node.module}.{a.name}" for a in node.names if a.name not in settings and not a.name.endswith("Options")]
     assert not wrong

@@ -121,7 +121,7 @@ def _broken(record: Path) -> dict[str, Any] | None:
     """What a record says of a move that did not come to its end; None for others."""
     with suppress(UserError, KeyError, TypeError):
         known: Any = read_json(record)
-        if known.get("done") is False:
+        if isinstance(known, dict) and known.get("done") is False:
             return {"where": str(known["where"]), "names": list(map(str, known["names"]))}
     return None
 
