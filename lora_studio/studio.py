@@ -57,15 +57,16 @@ class Studio:
     def new(self, name: str, images: Sequence[str | Path], progress: Progress = silent) -> dict[str, Any]:
         """Make a project and copy pictures (files or folders) into its ``raw/``."""
         from .dataset import import_images
+        from .files import validate_name
+        from .patience import rmtree
 
-        folder = self.projects_dir / name
-        fresh = not folder.exists()
+        fresh = not (self.projects_dir / validate_name(name)).exists()
         project = Project.create(self.projects_dir, name)
         try:
             report = import_images(images, project, progress)
         except UserError:
-            if fresh:  # nothing came in: no empty project is left behind
-                _remove_empty(project.folder)
+            if fresh:  # none is left behind that could not be made again: what came in are copies
+                rmtree(project.folder, ignore_errors=True)
             raise
         return {"project": str(project.folder), **_plain(asdict(report))}
 
@@ -860,16 +861,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(v) for v in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _remove_empty(folder: Path) -> None:
-    """Remove a project folder that holds nothing but what was just made."""
-    from .patience import rmdir, unlink
-
-    for part in (folder / "raw", folder / "dataset"):
-        if part.is_dir() and not any(part.iterdir()):
-            rmdir(part)
-    left = [p for p in folder.iterdir() if p.name != "project.json"]
-    if not left:
-        unlink(folder / "project.json", missing_ok=True)
-        rmdir(folder)

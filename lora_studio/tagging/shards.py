@@ -22,6 +22,7 @@ from typing import Any
 from ..dataset import ImageItem
 from ..dataset.listing import list_pictures
 from ..errors import UserError
+from ..patience import HeldError
 from ..progress import Progress, silent
 from .folder import SAVE_EVERY, _Lazy, _Picture, _pictures, _read
 from .options import TagOptions
@@ -109,7 +110,8 @@ def _predict(
         asked += len(batch)
         batch.clear()
         if time.monotonic() - saved > SAVE_EVERY:
-            own.save()
+            with suppress(HeldError):  # the next time, then
+                own.save()
             saved = time.monotonic()
 
     try:
