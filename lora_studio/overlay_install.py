@@ -163,6 +163,7 @@ class _Pip:
         """Exactly these packages into a new folder; again, when another program held one of their files."""
         raw = ("--progress-bar", "raw") if self.version >= MODERN else ()
         for again in (*UNPACK_AGAIN, None):
+            rmtree(folder)
             folder.mkdir(parents=True)
             if not chosen:
                 return
@@ -175,7 +176,6 @@ class _Pip:
                     raise
             self.progress(0, 0, "Another program holds a file: trying again")
             patience.sleep(again)
-            rmtree(folder)
 
     def _pip(self, *arguments: str, check: bool = True) -> list[str] | None:
         """Run it; what it printed. Raises UserError where it fails, or gives None when that is not to be checked."""

@@ -49,8 +49,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "trainer": {"cores", "errors", "files", "patience", "progress", "untrusted", "dataset", "training.config", "training.events"},
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
-        "studio", "ui", "host", "environment", "errors", "patience", "progress", "wording", "crop", "tagging", "editing", "evaluation", "training.config",
-        "training.options", "doctor",
+        "studio", "ui", "host", "environment", "errors", "patience", "progress", "wording", "crop", "tagging", "editing", "evaluation",
+        "training.config", "training.options", "doctor",
     },
 }
 

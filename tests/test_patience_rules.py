@@ -1,4 +1,4 @@
-"""Nobody replaces, renames, deletes or opens for writing but through patience.py, read from the source: a file that is held for a moment must end nothing."""
+"""Nobody replaces, renames, deletes or opens for writing but through patience.py, read from the source: a held file must end nothing."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def test_everything_that_changes_files_waits() -> None:
         ("picture.save(temporary, format='PNG')", True), ("picture.save(os.fspath(temporary), 'PNG')", True), ("zipfile.ZipFile(path, 'x')", True),
         ("path.write_text(text)", True), ("tempfile.TemporaryDirectory()", True), ("path.open('r+b')", True), ("path.open(mode='x')", True),
         ("patient(lambda: os.open(path, flags))", False), ("text.replace('a', 'b')", False), ("path.open('rb')", False), ("path.open()", False),
-        ("picture.save(buffer, 'PNG')", False), ("zipfile.ZipFile(data, 'w')", False), ("unlink(path)", False), ("studio.rename(project, name)", False),
+        ("picture.save(buffer, 'PNG')", False), ("zipfile.ZipFile(data, 'w')", False), ("unlink(path)", False),
+        ("studio.rename(project, name)", False),
         ("project.save()", False), ("archive.open(name)", False),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ..errors import UserError
-from ..files import atomic_path, atomic_write_json, atomic_write_text, read_json
+from ..files import TEMPORARY_PREFIX, atomic_path, atomic_write_json, atomic_write_text, read_json
 from ..patience import opened
 from ..progress import Progress, silent
 from ..training.basefile import read_header
@@ -134,7 +134,10 @@ class _Placing:
         if not self.folder.exists():
             return False
         whole = all((self.folder / n).is_file() for n in self._pictures())
-        return whole or (dataset.is_dir() and any(p.is_file() and f"dataset/{p.name}" not in self.manifest.files for p in dataset.iterdir()))
+        return whole or (dataset.is_dir() and any(self._is_another(p) for p in dataset.iterdir()))
+
+    def _is_another(self, path: Path) -> bool:
+        return path.is_file() and f"dataset/{path.name}" not in self.manifest.files and not path.name.startswith(TEMPORARY_PREFIX)
 
     def _pictures(self) -> list[str]:
         return [n for n in self.manifest.files if n.split("/")[0] in ("dataset", "folders", "masks")]

@@ -163,8 +163,8 @@ class _Writer:
         moved, aside = [], []
         stems_now = {Path(name).stem for name in made_now}
         known = {entry.source for entry in self.plan.entries} | {name for name, _ in self.plan.skipped}
-        for key, made in self.before.made.items():
-            path = self.project.dataset_dir / made.name
+        for made in (*self.before.made.values(), *self.before.former):
+            key, path = made.entry.key, self.project.dataset_dir / made.name
             if made.entry.source not in known or made.name in made_now or not path.is_file():
                 continue
             if made.is_retouched(stamp_of(path)):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import atomic_path, explain_os_error, locked
+from ..files import atomic_path, atomic_write_bytes, explain_os_error, locked
 from ..patience import copy, unlink, within
 from .index import open_index
 from .journal import FOLDER
@@ -61,7 +61,8 @@ def transfer(dataset_dir: str | Path, names: Iterable[str], target: str | Path, 
                         _copy(caption, target / f"{stem}.txt")
                     _copy(source / name, target / there)
                     if move:
-                        unlink(source / name)
+                        alone = not [one for one in index.owners(picture.caption) if one != name and (source / one).exists()]
+                        _remove(source / name, caption if alone and caption.is_file() else None)
                 except (OSError, UserError) as error:
                     _take_back(target / there, target / f"{stem}.txt")
                     if not isinstance(error, OSError):
@@ -69,11 +70,6 @@ def transfer(dataset_dir: str | Path, names: Iterable[str], target: str | Path, 
                     skipped.append((name, str(error.strerror or error)))
                     continue
                 done.append((name, there))
-                if move and caption.is_file() and not [one for one in index.owners(picture.caption) if (source / one).exists()]:
-                    try:
-                        unlink(caption)
-                    except OSError as error:
-                        skipped.append((caption.name, str(error.strerror or error)))
         index.refresh(now=True)
     return Transferred(tuple(done), tuple(skipped))
 
@@ -85,6 +81,19 @@ def _free(stem: str, taken: set[str]) -> str:
         found, number = f"{stem}-{number}", number + 1
     taken.add(found.lower())
     return found
+
+
+def _remove(picture: Path, caption: Path | None) -> None:
+    """Both or none."""
+    text = caption.read_bytes() if caption is not None else b""
+    if caption is not None:
+        unlink(caption)
+    try:
+        unlink(picture)
+    except OSError:
+        if caption is not None:
+            atomic_write_bytes(caption, text)
+        raise
 
 
 def _take_back(*arrived: Path) -> None:

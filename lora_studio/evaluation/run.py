@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +27,9 @@ from .setup import Setup, judge_for, read_setup
 
 DEFAULTS = EvaluateOptions()
 #: beside an evaluation: the one that is being written, and the one whose place it takes
-NEW, OLD = ".new", ".old"
+NEW, OLD = ".new-", ".old-"
+#: seconds after which such a folder has no writer any more
+ABANDONED = 3600.0
 
 
 def evaluate(
@@ -212,10 +215,12 @@ def _write(
     measured: Sequence[Measured],
 ) -> None:
     """All of it, or nothing: it is written aside, and takes the place of an earlier evaluation when it is whole."""
-    fresh, before = out / NEW, out / OLD
+    name = uuid.uuid4().hex[:8]
+    fresh, before = out / (NEW + name), out / (OLD + name)
+    for left in (*out.glob(f"{NEW}*"), *out.glob(f"{OLD}*")):
+        if time.time() - left.stat().st_mtime > ABANDONED:
+            rmtree(left, ignore_errors=True)
     try:
-        for left in (fresh, before):
-            rmtree(left)
         _write_aside(fresh, report, page, grid, prompts, measured)
         old = [out / "report.json", out / "report.html", out / "grid.png", *sorted((out / "pictures").glob("*/*.webp"))]
         new = [path for path in sorted(fresh.rglob("*")) if path.is_file()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -171,8 +172,11 @@ def _alone(lock: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # one that stays is taken over
+        try:
             unlink(lock, missing_ok=True)
+        except OSError:  # it stays, as one whose owner died long ago
+            with suppress(OSError):
+                os.utime(lock, (0, 0))
 
 
 _children: dict[str, subprocess.Popen[bytes]] = {}

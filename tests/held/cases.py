@@ -10,7 +10,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -54,8 +54,9 @@ class Case:
     prepare: Callable[[Path], None]
     act: Callable[[Path], Any]
     result: Callable[[Path], Any]
-    unchanged: Callable[[Path], Any] = lambda here: None  # noqa: E731
-    told: Callable[[Any], str] = lambda value: ""  # noqa: E731
+    unchanged: Callable[[Path], Any] = lambda here: None
+    told: Callable[[Any], str] = lambda value: ""
+    for_ever: bool = True
 
 
 def files(*folders: Path) -> dict[str, bytes]:
@@ -106,12 +107,21 @@ def _sources(here: Path) -> None:
     (here / "projects").mkdir()
 
 
+def _new(here: Path) -> Any:
+    try:
+        return studio(here).new("hana", [here / "mine", here / "more.zip"])
+    except UserError as error:
+        if "already exists" not in error.message:
+            raise
+        return _add(here)  # as it says: open it
+
+
 def _add(here: Path) -> Any:
     return studio(here).add_images(project(here), [here / "mine", here / "more.zip"])
 
 
 NEW = Case(
-    "a new project", _sources, lambda here: studio(here).new("hana", [here / "mine", here / "more.zip"]),
+    "a new project", _sources, _new,
     lambda here: files(here / "projects" / "hana" / "raw"), lambda here: files(here / "mine"),
 )  # fmt: skip
 IMPORT = Case(
@@ -133,7 +143,7 @@ def _crop(here: Path) -> Any:
 
 
 CROP = Case(
-    "crop", _cropped, _crop, lambda here: {k: v for k, v in files(project(here).dataset_dir).items()}, lambda here: files(project(here).raw_dir)
+    "crop", _cropped, _crop, lambda here: files(project(here).dataset_dir), lambda here: files(project(here).raw_dir)
 )
 
 
@@ -143,7 +153,7 @@ def _draft(here: Path) -> None:
 
 
 CROP_UNDO = Case(
-    "crop undo", _draft, lambda here: draft.update(project(here), lambda now: draft.undo(now) if now.undone == () or not now.undone else now),
+    "crop undo", _draft, lambda here: draft.update(project(here), lambda now: draft.undo(now) if now.past else now),
     lambda here: draft.load(project(here)).options.size, lambda here: files(project(here).raw_dir),
 )  # fmt: skip
 
@@ -154,14 +164,14 @@ CROP_UNDO = Case(
 def _tagged(here: Path) -> None:
     found = made(here)
     for number in range(3):
-        picture(found.dataset_dir / f"{number}.png", number, (64, 64))
+        os.utime(picture(found.dataset_dir / f"{number}.png", number, (64, 64)), (1e9, 1e9))
     tag_folder(found.dataset_dir, TagOptions(model="demo"))
     (found.dataset_dir / "0.txt").unlink()
     (found.studio_dir / "hashes.json").unlink()
 
 
 TAG = Case(
-    "tag", _tagged, lambda here: tag_folder(project(here).dataset_dir, TagOptions(model="demo", threshold=0.01, existing="replace")),
+    "tag", _tagged, lambda here: tag_folder(project(here).dataset_dir, TagOptions(model="demo", general_threshold=0.01, on_existing="replace")),
     lambda here: files(project(here).dataset_dir),
 )  # fmt: skip
 
@@ -202,22 +212,12 @@ def _edited(here: Path) -> None:
 
 
 def _undo(here: Path) -> Any:
-    with _once():
-        return studio(here).undo(project(here), "000002")
+    with suppress(OutdatedError):  # tried again, it may be that it was brought to its end already
+        studio(here).undo(project(here), "000002")
 
 
 def _redo(here: Path) -> Any:
-    with _once():
-        return studio(here).redo(project(here))
-
-
-@contextmanager
-def _once() -> Iterator[None]:
-    """Tried again, it may be that it was brought to its end already."""
-    try:
-        yield
-    except OutdatedError:
-        pass
+    studio(here).redo(project(here))
 
 
 def _undone(here: Path) -> None:
@@ -322,7 +322,7 @@ SETTINGS = Case(
 )  # fmt: skip
 RENAME = Case(
     "rename a project", _trained, lambda here: studio(here).rename(project(here), "yuki"),
-    lambda here: sorted(files(here / "projects", here / "models" / "Lora")),
+    lambda here: sorted(files(here / "projects", here / "models" / "Lora")), for_ever=False,
 )  # fmt: skip
 
 
@@ -354,8 +354,8 @@ class Nothing(Environment):
 def _start(here: Path) -> Any:
     """A run that could not be started stays and is started the next time; one that could not be made leaves nothing."""
     runs = list_runs(here / "runs")
-    run = runs[-1] if runs else Run.create(here / "runs", TrainingConfig.from_dict({"base": "x", "output_dir": "y"}))
-    (run.folder / "control" / "stop").touch() if not (run.folder / "process.json").exists() and os.environ.get("NEVER") else None
+    values = {"base": "x", "folders": [{"path": "z"}], "output_name": "word", "output_dir": "y"}
+    run = runs[-1] if runs else Run.create(here / "runs", TrainingConfig.from_dict(values))
     run.start(Nothing())
     while run.alive():
         pass
@@ -458,14 +458,11 @@ def _download(here: Path) -> Any:
             raise explain_os_error(error, here / "model.safetensors") or error from error
 
 
-DOWNLOAD = Case("download", lambda here: here.mkdir(parents=True, exist_ok=True), _download, lambda here: files(here))
+DOWNLOAD = Case("download", lambda here: here.mkdir(parents=True, exist_ok=True), _download, lambda here: (here / "model.safetensors").read_bytes())
 
 
-class FakePip:
-    """Unpacks two packages; what pip itself writes is not refused."""
-
-    def __init__(self, packages: Path, progress: Any) -> None:
-        self.packages = packages
+class FakePip(overlay_install._Pip):
+    """A pip that unpacks two packages; what it writes itself is not refused."""
 
     def modernise(self) -> None:
         pass
@@ -473,11 +470,13 @@ class FakePip:
     def resolve(self, wanted: Any, constraints: Any) -> list[str]:
         return ["one==1", "two==2"]
 
-    def unpack(self, chosen: Sequence[str], folder: Path) -> None:
+    def _pip(self, *arguments: str, check: bool = True) -> list[str]:
+        folder = Path(arguments[arguments.index("--target") + 1])
         for name in ("one", "two"):
-            (folder / name).mkdir(parents=True)
+            (folder / name).mkdir()
             with _io.open(folder / name / "__init__.py", "wb") as file:
                 file.write(b"x = 1\n")
+        return []
 
 
 FACTS = overlay.Facts("2.1.2", "", "linux", "3.10")
@@ -509,7 +508,8 @@ def _to_pack(here: Path) -> None:
     found = made(here)
     captioned(found.dataset_dir, 2)
     (here / "model.safetensors").write_bytes(WEIGHTS)
-    values = {"base": str(here / "model.safetensors"), "folders": [{"path": str(found.dataset_dir)}], "output_name": "米拉", "output_dir": str(found.output_dir)}
+    folders = [{"path": str(found.dataset_dir)}]
+    values = {"base": str(here / "model.safetensors"), "folders": folders, "output_name": "米拉", "output_dir": str(found.output_dir)}
     go_on(Run.create(found.runs_dir, TrainingConfig.from_dict(values)), 1, 3)
     (here / "b.zip").write_bytes(b"an older bundle")
 

@@ -43,8 +43,8 @@ class Faults:
     calls: list[Call] = field(default_factory=list)
     failed: int = 0
     now: float = 0.0
-    waited: Callable[[float], None] = lambda now: None  # noqa: E731 - called with the time that has passed since `begin`, in each pause
-    _refuses: Callable[[int, Call], bool] = lambda number, call: False  # noqa: E731
+    waited: Callable[[float], None] = lambda now: None  # called with the time that has passed since `begin`, in each pause
+    _refuses: Callable[[int, Call], bool] = lambda number, call: False
     _lock: Any = field(default_factory=threading.RLock)
 
     # -- what is to fail ------------------------------------------------------------------------------------------
@@ -125,7 +125,8 @@ def install(found: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
         real = getattr(module, name)
 
         def stand_in(*arguments: Any, **options: Any) -> Any:
-            found.met(kind, *arguments[:paths])
+            if os.path.lexists(arguments[0]):  # nobody holds what is not there
+                found.met(kind, *arguments[:paths])
             return real(*arguments, **options)
 
         monkeypatch.setattr(module, name, stand_in)
