@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
+import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import atomic_path, atomic_write_bytes, explain_os_error, locked
-from ..patience import copy, unlink, within
+from ..files import atomic_path, explain_os_error, locked
+from ..moving import move_all
+from ..patience import copy, rmdir, unlink, within
 from .index import open_index
 from .journal import FOLDER
 
 #: seconds that all pictures of a move together wait for programs that hold them
 LONGEST = 60.0
+ASIDE = Path(".lora_studio") / "moved"
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ def transfer(dataset_dir: str | Path, names: Iterable[str], target: str | Path, 
     if target.exists() and target.samefile(source):
         raise UserError("The pictures are in this folder already.", "Choose another one.")
     with locked(source / FOLDER / "lock"):
+        _settle(source)
         index = open_index(source)
         index.refresh(now=True)
         try:
@@ -53,9 +58,11 @@ def transfer(dataset_dir: str | Path, names: Iterable[str], target: str | Path, 
                 if picture is None:
                     skipped.append((name, "it is not in the dataset"))
                     continue
-                stem = _free(Path(name).stem, taken)
-                there = stem + Path(name).suffix
                 caption = source / picture.caption
+                stem = Path(name).stem
+                if not (move and stem.lower() in taken and _is_there(source / name, caption, target)):
+                    stem = _free(stem, taken)
+                there = stem + Path(name).suffix
                 try:
                     if caption.is_file():  # first, so that no picture is ever there without its caption
                         _copy(caption, target / f"{stem}.txt")
@@ -84,16 +91,28 @@ def _free(stem: str, taken: set[str]) -> str:
 
 
 def _remove(picture: Path, caption: Path | None) -> None:
-    """Both or none."""
-    text = caption.read_bytes() if caption is not None else b""
-    if caption is not None:
-        unlink(caption)
-    try:
-        unlink(picture)
-    except OSError:
-        if caption is not None:
-            atomic_write_bytes(caption, text)
-        raise
+    """Both or none: aside first, the caption before the picture, and deleted once both are there."""
+    aside = picture.parent / ASIDE / uuid.uuid4().hex[:12]
+    move_all([(path, aside / path.name) for path in (caption, picture) if path is not None])
+    _delete(aside)
+
+
+def _delete(aside: Path) -> None:
+    """The picture last: as long as it is there, what lies aside was to go."""
+    with suppress(OSError):
+        for path in sorted(aside.iterdir(), key=lambda path: path.suffix != ".txt"):
+            unlink(path)
+        rmdir(aside)
+
+
+def _settle(folder: Path) -> None:
+    """What a removal that was broken off has left aside: a caption without its picture comes back, the rest was to go."""
+    for aside in sorted((folder / ASIDE).glob("*")):
+        captions = [path for path in aside.iterdir() if path.suffix == ".txt"]
+        with suppress(UserError):
+            if len(captions) == len(list(aside.iterdir())):
+                move_all([(path, folder / path.name) for path in captions if not (folder / path.name).exists()])
+            _delete(aside)
 
 
 def _take_back(*arrived: Path) -> None:
@@ -101,6 +120,13 @@ def _take_back(*arrived: Path) -> None:
     for path in arrived:
         with suppress(OSError):
             unlink(path, missing_ok=True)
+
+
+def _is_there(picture: Path, caption: Path, target: Path) -> bool:
+    """Whether all that has this stem in the target is what a move of the picture that was broken off has brought."""
+    brought = {picture.name: picture, f"{picture.stem}.txt": caption}
+    found = [entry.name for entry in os.scandir(target) if Path(entry.name).stem.lower() == picture.stem.lower()]
+    return all(name in brought and brought[name].is_file() and filecmp.cmp(brought[name], target / name, shallow=False) for name in found)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -171,7 +171,7 @@ def _tagged(here: Path) -> None:
 
 
 TAG = Case(
-    "tag", _tagged, lambda here: tag_folder(project(here).dataset_dir, TagOptions(model="demo", general_threshold=0.01, on_existing="replace")),
+    "tag", _tagged, lambda here: tag_folder(project(here).dataset_dir, TagOptions(model="demo", general_threshold=0.01, on_existing="overwrite")),
     lambda here: files(project(here).dataset_dir),
 )  # fmt: skip
 
@@ -363,7 +363,8 @@ def _start(here: Path) -> Any:
 
 def _started(here: Path) -> Any:
     (run,) = list_runs(here / "runs")
-    return sorted(p.name for p in run.folder.iterdir()), list((run.folder / "control").iterdir())
+    names = sorted(p.name for p in run.folder.iterdir() if not p.name.startswith(".") and p.name != "starting.lock")
+    return names, list((run.folder / "control").iterdir())
 
 
 START = Case("start a training", lambda here: (here / "runs").mkdir(parents=True), _start, _started)
