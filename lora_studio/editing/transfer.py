@@ -108,11 +108,14 @@ def _delete(aside: Path) -> None:
 def _settle(folder: Path) -> None:
     """What a removal that was broken off has left aside: a caption without its picture comes back, the rest was to go."""
     for aside in sorted((folder / ASIDE).glob("*")):
-        captions = [path for path in aside.iterdir() if path.suffix == ".txt"]
-        with suppress(UserError):
-            if len(captions) == len(list(aside.iterdir())):
-                move_all([(path, folder / path.name) for path in captions if not (folder / path.name).exists()])
+        left = list(aside.iterdir())
+        if any(path.suffix != ".txt" for path in left):
             _delete(aside)
+            continue
+        with suppress(UserError):
+            move_all([(path, folder / path.name) for path in left if not (folder / path.name).exists()])
+        with suppress(OSError):
+            rmdir(aside)
 
 
 def _take_back(*arrived: Path) -> None:

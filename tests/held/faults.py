@@ -37,10 +37,11 @@ class Call:
 
 @dataclass
 class Faults:
-    """`calls`: all that were made since `begin`. `failed`: how many of them were refused, since this was made."""
+    """`calls`: all that were made since `begin`, `refused`: those that failed. `failed`: how many failed since this was made."""
 
     root: Path
     calls: list[Call] = field(default_factory=list)
+    refused: list[Call] = field(default_factory=list)
     failed: int = 0
     now: float = 0.0
     waited: Callable[[float], None] = lambda now: None  # called with the time that has passed since `begin`, in each pause
@@ -51,7 +52,7 @@ class Faults:
 
     def begin(self, refuses: Callable[[int, Call], bool] = lambda number, call: False) -> None:
         """From now on calls are counted from 0, and those are refused that are to be."""
-        self.calls, self.now, self._refuses, self.waited = [], 0.0, refuses, lambda now: None
+        self.calls, self.refused, self.now, self._refuses, self.waited = [], [], 0.0, refuses, lambda now: None
 
     def release(self) -> None:
         """Nothing is held any more."""
@@ -100,6 +101,7 @@ class Faults:
             self.calls.append(call)
             refused = self._refuses(number, call)
             self.failed += refused
+            self.refused += [call] * refused
         if refused:
             error = PermissionError(errno.EACCES, "The process cannot access the file because it is being used by another process", names[0])
             # open() on Windows knows the C library's number alone
