@@ -116,9 +116,12 @@ def read_stamp(path: Path) -> dict[str, str]:
 
 
 def write_stamp(path: Path, stamp: dict[str, str]) -> None:
+    from lora_studio.patience import opened, replace  # late: whoever starts this may have a Python that is too old for it
+
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(stamp, indent=2), encoding="utf-8")
-    os.replace(temporary, path)
+    with opened(temporary, "w", encoding="utf-8") as file:
+        file.write(json.dumps(stamp, indent=2))
+    replace(temporary, path)
 
 
 def pins_hash(path: Path) -> str:

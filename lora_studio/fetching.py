@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import proxies
 from .errors import UserError
 from .files import atomic_write_text
+from .patience import HeldError, opened, replace, unlink
 from .progress import Progress, silent
 
 CHUNK = 1 << 18
@@ -38,11 +40,38 @@ def _announced(headers: Any) -> str:
     return found if SHA256.fullmatch(found) else ""
 
 
+@dataclass(frozen=True)
+class _Mark:
+    """What is known of the file that a part is of: the server's ETag ("" for none that can be relied on), its size (0: not told), its SHA-256."""
+
+    etag: str
+    size: int = 0
+    sha256: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> _Mark | None:
+        """Earlier versions wrote the first line alone."""
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except (OSError, ValueError):
+            return None
+        etag, size, sha256 = (*lines, "", "")[:3]
+        return cls(etag, int(size) if size.isdecimal() else 0, sha256 if SHA256.fullmatch(sha256) else "")
+
+    def write(self, path: Path) -> None:
+        atomic_write_text(path, f"{self.etag}\n{self.size}\n{self.sha256}")
+
+
+def _size(content_range: str) -> int:
+    """The whole file's size as `bytes 0-9/10` or `bytes */10` tells it, else 0."""
+    match = re.search(r"/(\d+)$", content_range)
+    return int(match.group(1)) if match else 0
+
+
 def _total(response: Any, have: int) -> int:
     """The whole file's size in bytes, 0 when the server does not say."""
-    match = re.search(r"/(\d+)$", response.headers.get("Content-Range", ""))
-    if match:
-        return int(match.group(1))
+    if whole := _size(response.headers.get("Content-Range", "")):
+        return whole
     return have + int(response.headers.get("Content-Length") or 0) if response.headers.get("Content-Length") else 0
 
 
@@ -64,18 +93,27 @@ def fetch(
     proxies.check(url)
     part, mark = target.with_name(target.name + ".part"), target.with_name(target.name + ".part.etag")
     target.parent.mkdir(parents=True, exist_ok=True)
-    have = part.stat().st_size if part.is_file() and mark.is_file() else 0
+    known = _Mark.read(mark)
+    have = part.stat().st_size if part.is_file() and known is not None else 0
+    if known is not None and known.size and have == known.size:  # whole since the last time: it only lacks its name
+        return _finish(part, mark, target, sha256.lower() or known.sha256, check, progress)
+    if known is None or not known.etag:
+        have = 0
     headers = {"User-Agent": "lora-studio", "Accept-Encoding": "identity"}
-    if have:
+    if have and known is not None:
         # If-Range: a file that has changed since comes whole.
-        headers |= {"Range": f"bytes={have}-", "If-Range": mark.read_text(encoding="utf-8")}
+        headers |= {"Range": f"bytes={have}-", "If-Range": known.etag}
     redirects = _Redirects()
     try:
         response = urllib.request.build_opener(redirects).open(urllib.request.Request(url, headers=headers), timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416 and have:  # the part is as long as the file or longer: not to be trusted
-            part.unlink()
+        if error.code == 416 and have and known is not None:
+            size = _size(error.headers.get("Content-Range", ""))
+            if size == have:  # there is no byte after the last one: the part is the file
+                wanted = sha256 or redirects.sha256 or _announced(error.headers) or known.sha256
+                return _finish(part, mark, target, wanted.lower(), check, progress)
+            unlink(mark, missing_ok=True)  # longer than the file: not to be trusted
             return fetch(url, target, progress, timeout, sha256, check)
         raise
     with response:
@@ -84,11 +122,13 @@ def fetch(
         total = _total(response, have)
         wanted = (sha256 or redirects.sha256 or _announced(response.headers)).lower()
         etag = response.headers.get("ETag", "")
-        if etag and not etag.startswith("W/"):
-            atomic_write_text(mark, etag)
-        else:
-            mark.unlink(missing_ok=True)
-        with part.open("ab" if have else "wb") as file:
+        etag = "" if etag.startswith("W/") else etag
+        if not have:
+            unlink(mark, missing_ok=True)  # until there is something that it is true of
+        with opened(part, "ab" if have else "wb") as file:
+            if etag:
+                with suppress(UserError):  # without it a download that breaks off begins anew, no more
+                    _Mark(etag, total, wanted).write(mark)
             while chunk := response.read(CHUNK):
                 file.write(chunk)
                 have += len(chunk)
@@ -97,18 +137,32 @@ def fetch(
         raise OSError(f"the connection broke off after {have} of {total} bytes")
     if not have:
         raise OSError("the server sent an empty file")
+    with suppress(UserError):
+        _Mark(etag, have, wanted).write(mark)
+    return _finish(part, mark, target, wanted, check, progress)
+
+
+def _finish(part: Path, mark: Path, target: Path, sha256: str, check: Callable[[Path], object] | None, progress: Progress) -> None:
+    """Give a whole part its name, if it is the right file."""
     try:
-        if wanted and _sha256(part, progress) != wanted:
+        if sha256 and _sha256(part, progress) != sha256:
             raise UserError(f"{target.name} arrived damaged or is another file than the published one.", "It was removed. Download it again.")
         if check is not None:
             check(part)
-    except UserError:
-        part.unlink()
-        mark.unlink(missing_ok=True)
+    except HeldError:
         raise
-    os.replace(part, target)
-    mark.unlink(missing_ok=True)
-    return None
+    except UserError:
+        unlink(mark, missing_ok=True)  # first: without it a part is not used
+        with suppress(OSError):
+            unlink(part)
+        raise
+    try:
+        replace(part, target)
+    except HeldError as error:
+        hint = "The download is complete and kept. Close that program and do it again: nothing is fetched twice."
+        raise HeldError(error.message, hint, str(target), error.errno, error.winerror) from error
+    with suppress(OSError):
+        unlink(mark, missing_ok=True)
 
 
 def _sha256(path: Path, progress: Progress) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .patience import is_held, replace
+from .patience import HeldError, held, is_held, opened, patient, replace, unlink, within
 
 TEMPORARY_PREFIX = ".tmp-"
 # Windows refuses these in names; the colon and angle brackets would also break <lora:NAME:1> in a prompt.
@@ -45,11 +45,10 @@ def explain_os_error(error: OSError, path: Path) -> UserError | None:
         )
     if number == 3:
         return UserError(f"The folder of {path} cannot be reached.", "Check that its drive or network folder is connected, then do the step again.")
-    if is_held(error) and number != 5:
-        return UserError(
-            f"Another program holds {path}.",
-            "Nothing that was there before has changed. Close the program that has it open (a viewer, OneDrive, a scanner), then do the step again.",
-        )
+    if isinstance(error, HeldError) and error.filename == str(path):
+        return HeldError(error.message, error.hint, str(path), error.errno, error.winerror)
+    if is_held(error):
+        return held(error, path)
     if error.errno in _REFUSED:
         return UserError(f"No permission to write {path}.", "Choose another folder, or close the program that holds the file.")
     return None
@@ -69,9 +68,10 @@ def atomic_path(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
         yield temporary
         replace(temporary, path)
     except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError) and (friendly := explain_os_error(error, path)) is not None:
+        with suppress(OSError), within(1):
+            unlink(temporary, missing_ok=True)
+        names_another = isinstance(error, HeldError) and error.filename != str(temporary)
+        if isinstance(error, OSError) and not names_another and (friendly := explain_os_error(error, path)) is not None:
             raise friendly from error
         raise
 
@@ -82,7 +82,7 @@ def atomic_write_bytes(path: str | Path, data: bytes, sync: bool = False) -> Non
     sync: return only once the disk itself has the data, so that a power cut cannot take them back.
     """
     # another suffix: whoever is killed here leaves nothing that looks like a picture or a LoRA to the WebUI
-    with atomic_path(path, ".part") as temporary, temporary.open("xb") as file:
+    with atomic_path(path, ".part") as temporary, opened(temporary, "xb") as file:
         file.write(data)
         if sync:
             file.flush()
@@ -137,16 +137,20 @@ class Rewriter:
         flags = os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
         while self._kept:
             name = self._kept.pop()
-            file = os.open(name, flags)
+            try:
+                file = patient(lambda name=name: os.open(name, flags), 0)  # type: ignore[misc]
+            except PermissionError:
+                continue  # there are others
             try:
                 found = os.fstat(file)
                 if found.st_nlink == 1:
                     return name, _fill(file, data, found.st_size)
             finally:
                 os.close(file)
-            os.unlink(name)
+            with suppress(PermissionError), within(0):
+                unlink(name)
         name = self._new_name()
-        file = os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        file = patient(lambda: os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o666))
         try:
             return name, _fill(file, data, 0)
         finally:
@@ -184,7 +188,7 @@ def locked(path: str | Path, timeout: float = 30.0) -> Iterator[None]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        file = patient(lambda: os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
     except OSError as error:
         if (friendly := explain_os_error(error, path)) is not None:
             raise friendly from error
@@ -240,9 +244,11 @@ else:
 def read_json(path: str | Path) -> Any:
     """The object in a JSON file. Raises UserError when it is missing or not JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        return json.loads(patient(lambda: Path(path).read_text(encoding="utf-8-sig")))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.", "Check the path.") from None
+    except HeldError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}", "Correct the file, or put it aside and start anew.") from error
 

@@ -18,12 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import longpaths, overlay, pins, processes, proxies
+from . import longpaths, overlay, patience, pins, processes, proxies
 from .endings import died
 from .environment import Environment
 from .errors import UserError
-from .files import atomic_write_json
+from .files import atomic_write_json, atomic_write_text
 from .longpaths import SWITCH
+from .moving import move_all
+from .patience import HeldError, rmtree
 from .progress import Progress
 
 REPORTS = (22, 2)  # the first pip that can say what it would install without doing it
@@ -33,6 +35,10 @@ UNUSED = 14 * 86400  # seconds: another WebUI, or a run that outlived a restart,
 # A try that fails here would fail in the middle of a training run.
 TRY = "import torch, onnxruntime, pandas, PIL, psutil, yaml, safetensors.torch, tensorboard; import lora_studio.trainer.loop; print('works')"
 HOST_OWNED = re.compile(r"(torch|torchvision|torchaudio|triton|nvidia-.*)$")
+#: how pip says that another program held a file
+HELD = re.compile(r"\[WinError (?:5|32|33)\][^\n]*" + (r"|\[Errno 13\][^\n]*" if patience.WINDOWS else ""))
+#: seconds between two tries of unpacking, when it was that
+UNPACK_AGAIN = (5.0, 20.0)
 AGAIN = "Then press Install again: what was fetched is kept, it goes on where it was."
 
 
@@ -64,9 +70,9 @@ def install(packages: Path, progress: Progress) -> dict[str, Any]:
         atomic_write_json(new / overlay.STAMP, stamp)
         _swap(new, target)
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        rmtree(new, ignore_errors=True)
     for old in [packages / "cache", *(o for o in overlay.others(packages, target) if overlay.unused_for(o) > UNUSED)]:
-        shutil.rmtree(old, ignore_errors=True)
+        rmtree(old, ignore_errors=True)
     progress(len(chosen) + 2, len(chosen) + 2, "")
     return {"folder": str(target), "installed": chosen}
 
@@ -83,23 +89,17 @@ def _make_room(packages: Path) -> None:
         raise UserError(what, "Free some space, or choose another folder under Settings → Lora Studio.")
     for left in packages.glob("new-*"):
         if time.time() - left.stat().st_mtime > 3600:  # not another process's that is at it
-            shutil.rmtree(left, ignore_errors=True)
+            rmtree(left, ignore_errors=True)
 
 
 def _swap(new: Path, target: Path) -> None:
     """Under its name at once and whole. Somebody else's that came first is as good; a broken one of ours gives way."""
-    if target.exists():
-        broken = target.with_name(f"new-old-{target.name}-{os.getpid()}")
-        target.rename(broken)
-        shutil.rmtree(broken, ignore_errors=True)
-    for wait in (0.2, 1.0, 3.0, None):  # a virus scanner may hold new files open for a moment
-        try:
-            new.rename(target)
-            return
-        except PermissionError:
-            if wait is None:
-                raise
-            time.sleep(wait)
+    broken = target.with_name(f"new-old-{target.name}-{os.getpid()}")
+    try:
+        move_all([*([(target, broken)] if target.exists() else []), (new, target)])
+    except UserError as error:
+        raise UserError(error.message, AGAIN) from error
+    rmtree(broken, ignore_errors=True)
 
 
 def _try(new: Path, packages: Path, tell: Callable[[], None]) -> None:
@@ -154,7 +154,7 @@ class _Pip:
         files = self.packages / "cache"
         files.mkdir(exist_ok=True)
         for name, lines in (("requirements.txt", wanted), ("constraints.txt", constraints)):
-            (files / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+            atomic_write_text(files / name, "\n".join(lines) + "\n")
         report = files / "report.json"
         self._pip(
             "install", "--dry-run", "--report", str(report), "--constraint", str(files / "constraints.txt"), "-r", str(files / "requirements.txt")
@@ -167,13 +167,22 @@ class _Pip:
         return chosen
 
     def unpack(self, chosen: Sequence[str], folder: Path) -> None:
-        """Exactly these packages into a new folder."""
-        folder.mkdir(parents=True)
-        if not chosen:
-            return
-        self.meter = _Meter(self.progress, len(chosen))
+        """Exactly these packages into a new folder; again, when another program held one of their files."""
         raw = ("--progress-bar", "raw") if self.version >= MODERN else ()
-        self._pip("install", "--no-deps", "--target", str(folder), *raw, *chosen)
+        for again in (*UNPACK_AGAIN, None):
+            rmtree(folder)
+            folder.mkdir(parents=True)
+            if not chosen:
+                return
+            self.meter = _Meter(self.progress, len(chosen))
+            try:
+                self._pip("install", "--no-deps", "--target", str(folder), *raw, *chosen)
+                return
+            except HeldError:
+                if again is None:
+                    raise
+            self.progress(0, 0, "Another program holds a file: trying again")
+            patience.sleep(again)
 
     def _pip(self, *arguments: str, check: bool = True) -> list[str] | None:
         """Run it; what it printed. Raises UserError where it fails, or gives None when that is not to be checked."""
@@ -205,6 +214,9 @@ def explain(lines: Sequence[str]) -> UserError:
         return UserError("A path became too long for Windows.", f"Choose a shorter folder under Settings → Lora Studio, {SWITCH}.")
     if "SOCKS support" in text:
         return UserError("pip cannot use a SOCKS proxy.", proxies.SOCKS_HINT)
+    if found := HELD.search(text):
+        what = f"Another program held a file of the training packages (a virus scanner, often): {found.group(0)}"
+        return HeldError(what, f"Wait a moment, or make an exception for the folder of the packages. {AGAIN}")
     if re.search(r"NewConnectionError|Max retries|NameResolution|ConnectTimeout|ReadTimeout|ProxyError|SSLError|Temporary failure|getaddrinfo", text):
         return UserError("The package index cannot be reached.", f"Check the network, a proxy or a mirror (pip config). {AGAIN}\npip said: {said}")
     if found := re.search(r"No matching distribution found for (\S+)", text):

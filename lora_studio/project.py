@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .files import atomic_write_json, explain_os_error, new_name, read_json, validate_name
+from .files import TEMPORARY_PREFIX, atomic_write_json, explain_os_error, new_name, read_json, validate_name
 
 VERSION = 1
 FILE = "project.json"
@@ -64,7 +64,7 @@ class Project:
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file.", "Choose another name.")
         project = cls(folder=folder, name=name)
-        if any(part.is_dir() and any(part.iterdir()) for part in (project.raw_dir, project.dataset_dir)):
+        if any(part.is_dir() and _holds_something(part) for part in (project.raw_dir, project.dataset_dir)):
             raise UserError(f"The project {folder} already exists.", "Open it, or choose another name.")
         if (folder / FILE).exists():
             project = cls.open(folder)
@@ -109,6 +109,11 @@ class Project:
         known = {"version": VERSION, "name": self.name, "folder": self.folder.resolve().name}
         data = {**known, "trigger": self.trigger, "traits": list(self.traits), "settings": self.settings}
         atomic_write_json(self.folder / FILE, data)
+
+
+def _holds_something(folder: Path) -> bool:
+    """More than what a write that was broken off has left."""
+    return any(not path.name.startswith(TEMPORARY_PREFIX) for path in folder.iterdir())
 
 
 def _name(folder: str, data: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .errors import UserError
 from .files import atomic_write_text, new_name, validate_name
+from .patience import rename as move
 from .project import Project
 from .training.runs import list_runs
 
@@ -51,10 +52,10 @@ def _move(moves: list[tuple[Path, Path]]) -> None:
     done: list[tuple[Path, Path]] = []
     for source, target in moves:
         try:
-            source.rename(target)
+            move(source, target)
         except OSError as error:
             for before, after in reversed(done):
-                after.rename(before)
+                move(after, before)
             raise UserError(f"{source} cannot be renamed: {error.strerror}.", "Close what has a file of it open, then try again.") from error
         done.append((source, target))
 

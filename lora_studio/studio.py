@@ -58,15 +58,16 @@ class Studio:
     def new(self, name: str, images: Sequence[str | Path], progress: Progress = silent) -> dict[str, Any]:
         """Make a project and copy pictures (files or folders) into its ``raw/``."""
         from .dataset import import_images
+        from .files import validate_name
+        from .patience import rmtree
 
-        folder = self.projects_dir / name
-        fresh = not folder.exists()
+        fresh = not (self.projects_dir / validate_name(name)).exists()
         project = Project.create(self.projects_dir, name)
         try:
             report = import_images(images, project, progress)
         except UserError:
-            if fresh:  # nothing came in: no empty project is left behind
-                _remove_empty(project.folder)
+            if fresh:  # none is left behind that could not be made again: what came in are copies
+                rmtree(project.folder, ignore_errors=True)
             raise
         return {"project": str(project.folder), **_plain(asdict(report))}
 
@@ -157,9 +158,10 @@ class Studio:
     def export(self, project: Project, where: str, out: Path) -> None:
         """The same as a file."""
         from .files import atomic_path
+        from .patience import opened
 
         pieces = self.pack(project, where)
-        with atomic_path(out) as temporary, temporary.open("xb") as file:
+        with atomic_path(out) as temporary, opened(temporary, "xb") as file:
             file.writelines(pieces)
 
     # -- crop, tag, edit -----------------------------------------------------
@@ -546,11 +548,11 @@ class Studio:
         from .training.basefile import known_family
 
         if not kohya_toml.reads_toml():
-            import tempfile
+            from .patience import temporary_folder
 
-            with tempfile.TemporaryDirectory() as place:
-                atomic_write_json(Path(place) / "config.json", config.to_dict())
-                found = self.environment.answer("config", "export", place, "--out", str(folder.absolute()))
+            with temporary_folder() as place:
+                atomic_write_json(place / "config.json", config.to_dict())
+                found = self.environment.answer("config", "export", str(place), "--out", str(folder.absolute()))
             return tuple((option, reason) for option, reason in found["lost"])
         made = kohya_export.export(config, folder.absolute().as_posix(), known_family(Path(config.base)))
         for file, text in made.files.items():
@@ -771,6 +773,7 @@ class Studio:
         """The project's saved epochs, each with what to write into a prompt, and what lies in its trash."""
         from .evaluation import loras, trash
 
+        trash.settle(project, self.lora_dir)
         return {"loras": [x.to_dict() for x in loras.list_loras(project, self.lora_dir)], "trash": trash.batches(project)}
 
     def keep_loras(self, project: Project, keep: Sequence[str], run: str = "") -> dict[str, Any]:
@@ -865,14 +868,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(v) for v in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _remove_empty(folder: Path) -> None:
-    """Remove a project folder that holds nothing but what was just made."""
-    for part in (folder / "raw", folder / "dataset"):
-        if part.is_dir() and not any(part.iterdir()):
-            part.rmdir()
-    left = [p for p in folder.iterdir() if p.name != "project.json"]
-    if not left:
-        (folder / "project.json").unlink(missing_ok=True)
-        folder.rmdir()

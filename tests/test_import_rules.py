@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lora_studio"
-BASE = {"cores", "endings", "errors", "failures", "files", "network", "patience", "progress", "project", "untrusted"}
+BASE = {"cores", "endings", "errors", "failures", "files", "moving", "network", "patience", "progress", "project", "untrusted"}
 HEAVY = {"torch", "onnxruntime", "pandas", "diffusers", "transformers", "peft", "accelerate", "gradio"}
 
 # package or module -> what of ours it may import (longest prefix given counts)
@@ -22,7 +22,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "wording": set(),
-    "patience": set(),
+    "patience": {"errors", "holders"},
     "untrusted": {"errors"},
     "files": {"errors", "patience"},
     "project": {"errors", "files", "patience", "untrusted"},
@@ -38,8 +38,10 @@ MAY_KNOW: dict[str, set[str]] = {
     "nvidia": {"cards"},
     "pins": set(),
     "overlay": {"pins"},
-    "overlay_install": {"endings", "environment", "errors", "files", "longpaths", "overlay", "patience", "pins", "processes", "progress", "proxies"},
-    "environment": {"endings", "errors", "files", "overlay", "overlay_install", "parent", "patience", "processes", "progress", "proxies"},
+    "overlay_install": {
+        "endings", "environment", "errors", "files", "longpaths", "moving", "overlay", "patience", "pins", "processes", "progress", "proxies",
+    },
+    "environment": {"endings", "errors", "files", "moving", "overlay", "overlay_install", "parent", "patience", "processes", "progress", "proxies"},
     # What it packs is a project's run; the package itself is imported for its version.
     "overview": {"dataset", "evaluation", "project"},
     # It knows when a training runs.
@@ -56,8 +58,8 @@ MAY_KNOW: dict[str, set[str]] = {
     },
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
-        "awake", "crop", "doctor", "editing", "environment", "errors", "evaluation", "failures", "host", "progress", "studio", "tagging",
-        "training.config", "training.options", "ui", "wording",
+        "awake", "crop", "doctor", "editing", "environment", "errors", "evaluation", "failures", "host", "patience", "progress", "studio",
+        "tagging", "training.config", "training.options", "ui", "wording",
     },
     "processes": set(),
     "backends": {"pins"},
@@ -65,6 +67,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "longpaths": set(),
     "proxies": {"errors"},
     "torch_builds": {"processes"},
+    "holders": set(),
+    "moving": {"errors", "files", "patience"},
 }
 
 
@@ -114,7 +118,7 @@ def test_the_command_line_takes_only_settings_from_the_steps() -> None:
     wrong = []
     for path in sources("cli"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            doors = ("studio", "awake", "errors", "failures", "progress", "wording", "host.standalone", "ui.standalone", None)
+            doors = ("studio", "awake", "errors", "failures", "patience", "progress", "wording", "host.standalone", "ui.standalone", None)
             if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module not in doors:
                 wrong += [f"{node.module}.{a.name}" for a in node.names if a.name not in settings and not a.name.endswith("Options")]
     assert not wrong

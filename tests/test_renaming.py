@@ -98,15 +98,15 @@ def test_all_or_nothing(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None
     """The second of two folders cannot be renamed (on Windows: a LoRA is open): the first is put back."""
     project = Project.create(studio.projects_dir, "hana")
     trained(project, studio)
-    real, loras = Path.rename, studio.lora_dir
+    real, loras = os.rename, studio.lora_dir
     assert loras is not None
 
-    def stubborn(path: Path, target: Path) -> Path:
+    def stubborn(path: Path, target: Path) -> None:
         if loras in path.parents:
             raise PermissionError(13, "Permission denied")
-        return real(path, target)
+        real(path, target)
 
-    monkeypatch.setattr(Path, "rename", stubborn)
+    monkeypatch.setattr(os, "rename", stubborn)
     with pytest.raises(UserError, match="cannot be renamed"):
         studio.rename(project, "yuki")
     assert project.folder.is_dir() and not (studio.projects_dir / "yuki").exists()

@@ -15,6 +15,7 @@ from typing import Any
 from .. import __version__
 from ..errors import UserError
 from ..files import TEMPORARY_PREFIX, atomic_path, atomic_write_json
+from ..patience import opened
 from ..progress import Progress, silent
 from ..project import FILE as PROJECT_FILE
 from ..project import Project
@@ -156,13 +157,13 @@ def _write(path: Path, name: str, found: _Contents, manifest: Manifest, progress
     total = sum(p.stat().st_size for p in found.files.values())
     done = 0
     files: dict[str, tuple[int, str]] = {}
-    with zipfile.ZipFile(path, "x", allowZip64=True) as archive:
+    with opened(path, "x+b") as packed, zipfile.ZipFile(packed, "w", allowZip64=True) as archive:
         for text_name, text in (("__main__.py", START), ("README.md", READ_ME.replace("NAME.zip", name))):
             archive.writestr(_entry(text_name, manifest.made), text.encode("utf-8"))
         for inside, source in found.files.items():
             digest, size = hashlib.sha256(), 0
             try:
-                with source.open("rb") as file, archive.open(_entry(inside, source.stat().st_mtime), "w", force_zip64=True) as member:
+                with opened(source, "rb") as file, archive.open(_entry(inside, source.stat().st_mtime), "w", force_zip64=True) as member:
                     for block in blocks(file):
                         member.write(block)
                         digest.update(block)

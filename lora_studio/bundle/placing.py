@@ -12,7 +12,8 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ..errors import UserError
-from ..files import atomic_path, atomic_write_json, atomic_write_text, read_json
+from ..files import TEMPORARY_PREFIX, atomic_path, atomic_write_json, atomic_write_text, read_json
+from ..patience import opened, temporary_folder
 from ..progress import Progress, silent
 from ..training.basefile import read_header
 from ..training.config import TrainingConfig
@@ -87,16 +88,16 @@ class _Placing:
         new = not here and not self._has_pictures()
         if new:
             self._extract(self._pictures(), self.folder, anew=False)
-            if "project.json" in self.manifest.files and not (self.folder / "project.json").exists():
-                self._extract(["project.json"], self.folder)
         elif need_base:
             self._same_pictures()
+        if not here and self._is_whole() and "project.json" in self.manifest.files and not (self.folder / "project.json").exists():
+            self._extract(["project.json"], self.folder)
         if need_base or not here:
             models = {key: self._model(model, base if key == "base" else None, known, need_base) for key, model in self._models()}
         if not ahead:
             self._run(here)
         if need_base or not here:
-            self._configure(models, settings)
+            self._configure(here, models, settings)
         loras = self._loras()
         return Placed(self.manifest.project, str(self.folder), str(self.run_dir), new, ahead, loras, tuple(self.left_out))
 
@@ -132,8 +133,13 @@ class _Placing:
         dataset = self.folder / "dataset"
         if not self.folder.exists():
             return False
-        whole = all((self.folder / n).is_file() for n in self._pictures())
-        return whole or (dataset.is_dir() and any(p.is_file() and f"dataset/{p.name}" not in self.manifest.files for p in dataset.iterdir()))
+        return self._is_whole() or (dataset.is_dir() and any(self._is_another(p) for p in dataset.iterdir()))
+
+    def _is_whole(self) -> bool:
+        return all((self.folder / n).is_file() for n in self._pictures())
+
+    def _is_another(self, path: Path) -> bool:
+        return path.is_file() and f"dataset/{path.name}" not in self.manifest.files and not path.name.startswith(TEMPORARY_PREFIX)
 
     def _pictures(self) -> list[str]:
         return [n for n in self.manifest.files if n.split("/")[0] in ("dataset", "folders", "masks")]
@@ -177,7 +183,7 @@ class _Placing:
         size, digest = self.manifest.files[name]
         found, written = hashlib.sha256(), 0
         try:
-            with self.archive.open(name) as source, target.open("xb") as out:
+            with self.archive.open(name) as source, opened(target, "xb") as out:
                 for block in blocks(source):  # type: ignore[arg-type]
                     written += len(block)
                     if written > size:
@@ -202,8 +208,6 @@ class _Placing:
                 file = PureWindowsPath(str(event.get("path", ""))).name
                 event["path"] = str((self.folder / "output" / file).absolute())
                 event["lora_path"] = str(((self._lora_folder() or self.folder / "output") / file).absolute())
-        if not here:
-            self._extract([self.prefix + "config.json"], self.run_dir, self.prefix)
         if events:
             atomic_write_text(self.run_dir / EVENTS, "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in events))
             if not (self.run_dir / PROCESS).is_file():  # it was started, though by nobody on this machine
@@ -274,20 +278,29 @@ class _Placing:
                 "Get that file, or pack the bundle with the base inside: --include-base.",
             )
 
-    def _configure(self, models: dict[str, str], settings: Mapping[str, Any]) -> None:
-        """The run's configuration with this machine's places; nothing of the other machine's paths is used."""
-        config = TrainingConfig.from_dict(read_json(self.run_dir / "config.json"))
-        here = config.to_dict()
+    def _configure(self, here: bool, models: dict[str, str], settings: Mapping[str, Any]) -> None:
+        """The run's configuration with this machine's places; nothing of the other machine's paths is used, and never written.
+
+        Of a run that is new it comes last: one that was broken off before is not taken for a whole one.
+        """
+        config = TrainingConfig.from_dict(read_json(self.run_dir / "config.json") if here else self._packed_config())
+        known = config.to_dict()
 
         def own(path: str) -> str:
             return str((self.folder / path).absolute()) if path else ""
 
         folders = [{**f, "path": own(f["path"]), "conditioning_data_dir": own(f.get("conditioning_data_dir", ""))} for f in self.manifest.folders]
         lora = self._lora_folder()
-        here.update(
+        known.update(
             base=models["base"], vae=models.get("vae", ""), network_weights=models.get("start_from", ""), folders=folders, output_dir=own("output"),
             lora_dir=str(lora.absolute()) if lora else "", **settings,
         )  # fmt: skip
-        changed = TrainingConfig.from_dict(here)
-        if changed != config:
+        changed = TrainingConfig.from_dict(known)
+        if changed != config or not here:
             atomic_write_json(self.run_dir / "config.json", changed.to_dict())
+
+    def _packed_config(self) -> Any:
+        name = self.prefix + "config.json"
+        with temporary_folder() as folder:
+            self._copy(name, folder / "config.json")
+            return read_json(folder / "config.json")

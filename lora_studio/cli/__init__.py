@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..failures import explained
+from ..patience import opened
 from ..studio import Studio, _plain
 from . import captions, carrying, pictures, start, testing, training
 from .console import Handler, Parser, utf8_consoles
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # the last line of defence: nobody is left with a bare traceback
         log = Path(tempfile.gettempdir()) / f"lora_studio_error_{os.getpid()}.log"  # several may fail at once
         try:
-            log.write_text(traceback.format_exc(), encoding="utf-8")
+            with opened(log, "w", encoding="utf-8") as file:
+                file.write(traceback.format_exc())
             hint = f"The details are in {log}; please report them."
         except OSError:
             hint = traceback.format_exc()

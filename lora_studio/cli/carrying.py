@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..patience import unlink
 from ..studio import Studio
 from .console import Add, progress_of, say, say_left_out
 from .training import follow
@@ -50,7 +52,8 @@ def _unbundle(args: argparse.Namespace, studio: Studio) -> Any:
         placed = studio.unbundle(args.file, args.base, args.train, progress_of(args, "unbundle"), parse_overrides(args.set))
     finally:
         if args.take:
-            args.file.unlink(missing_ok=True)
+            with suppress(OSError):  # what is held stays behind; the import is none the worse for it
+                unlink(args.file, missing_ok=True)
     say(args, f"Run {placed.run}")
     say_left_out(args, placed.left_out)
     for lora in placed.loras:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Any
 
+from ..patience import rmtree
 from ..studio import Studio
 from .console import Add, listed, progress_of, say, say_left_out
 
@@ -23,7 +23,7 @@ def _add(args: argparse.Namespace, studio: Studio) -> Any:
         report = studio.add_images(studio.open(args.project), args.images, progress_of(args, "add"))
     finally:
         for folder in args.images if args.take else ():
-            shutil.rmtree(folder, ignore_errors=True)
+            rmtree(folder, ignore_errors=True)
     say(args, "{n} {picture was|pictures were} added.", n=len(report["added"]))
     say_left_out(args, report["skipped"])
     return report

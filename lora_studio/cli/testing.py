@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Any
 
 from ..awake import awake
 from ..errors import UserError
+from ..patience import copy
 from ..studio import Studio
 from .console import Add, listed, progress_of, say
 
@@ -69,7 +69,7 @@ def _grid(args: argparse.Namespace, studio: Studio) -> Any:
     sheet = Path(report["folder"]) / "grid.png"
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(sheet, args.out)
+        copy(sheet, args.out)
     say(args, f"{report['cells']} pictures. See {args.out or sheet}")
     return report
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
+from ..patience import opened, unlink
 from ..project import Project
 from .looks import Stamp, stamp_of
 from .options import CropOptions
@@ -63,12 +64,14 @@ class Made:
 class Applied:
     """All crops that are there from earlier, by their key. ``plan``: the one last applied to its end, None before the first.
 
+    ``former``: crops that a crop which was broken off has made anew under other names: they are still to be taken away.
     ``begun``: files that were about to be put in place, with their stamps: one that is there was made here, even if nothing more is known of it.
     """
 
     plan: CropPlan | None = None
     made: dict[str, Made] = field(default_factory=dict)
     begun: dict[str, Stamp] = field(default_factory=dict)
+    former: list[Made] = field(default_factory=list)
 
     def is_current(self, entry: CropEntry, options: CropOptions, source: Stamp | None, output: Stamp | None, named: bool = True) -> bool:
         """Whether the file that is there is what this entry would become: see `Made.is_current`."""
@@ -79,7 +82,7 @@ class Applied:
 
     def by_file(self) -> dict[str, Made]:
         """The same by the name of the crop."""
-        return {made.name: made for made in self.made.values()}
+        return {made.name: made for made in (*self.former, *self.made.values())}
 
 
 def plan_path(project: Project) -> Path:
@@ -103,7 +106,7 @@ def load_plan(project: Project) -> CropPlan | None:
 def load_applied(project: Project) -> Applied:
     """What earlier crops made, also one that was broken off; nothing where the record is damaged (then old crops are put aside, not lost)."""
     kept = _loaded(project, stamp_of(plan_path(project)), stamp_of(_journal(project)))
-    return Applied(kept.plan, dict(kept.made), dict(kept.begun))
+    return Applied(kept.plan, dict(kept.made), dict(kept.begun), list(kept.former))
 
 
 @lru_cache(maxsize=4)
@@ -128,6 +131,8 @@ def _loaded(project: Project, plan_stamp: Stamp | None, journal_stamp: Stamp | N
                 applied.begun[str(name)] = (int(time), int(size))
                 continue
             made = Made.from_dict(found)
+            if (before := applied.made.get(made.entry.key)) is not None and before.name != made.name:
+                applied.former.append(before)
             applied.made[made.entry.key] = made
     return applied
 
@@ -160,7 +165,7 @@ def note(project: Project, made: Made) -> None:
 
 
 def _append(project: Project, line: dict[str, Any]) -> None:
-    with _lock, _journal(project).open("a", encoding="utf-8", newline="\n") as file:
+    with _lock, opened(_journal(project), "a", encoding="utf-8", newline="\n") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
@@ -168,7 +173,7 @@ def store(project: Project, plan: CropPlan, made: dict[str, Made]) -> None:
     """Keep a plan and what became of it. Raises UserError when it cannot be written."""
     stamps = {name: [*(one.source or (0, 0)), *(one.output or (0, 0)), one.quality] for name, one in made.items() if one.source and one.output}
     atomic_write_json(plan_path(project), {**plan.to_dict(), "stamps": stamps})
-    _journal(project).unlink(missing_ok=True)
+    unlink(_journal(project), missing_ok=True)
 
 
 def _stamp(value: Any) -> Stamp | None:

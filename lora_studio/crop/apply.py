@@ -13,10 +13,13 @@ from pathlib import Path
 
 from ..dataset import PictureError, read_caption, write_caption
 from ..errors import UserError
-from ..files import TEMPORARY_PREFIX, atomic_path, atomic_write_bytes
+from ..files import TEMPORARY_PREFIX, atomic_path
+from ..patience import rename, unlink, within
+from ..patience import replace as put
 from ..progress import Progress, silent
 from ..project import Project
 from .applied import Made, begin, load_applied, note, store
+from .captionmoves import move_captions
 from .cutting import Original, check_format, save
 from .looks import files_in, stamp_of
 from .options import FORMATS
@@ -49,15 +52,16 @@ def _put_aside(path: Path, project: Project) -> Path:
     target, number = folder / path.name, 2
     while target.exists():
         target, number = folder / f"{path.stem}_{number}{path.suffix}", number + 1
-    return path.replace(target)
+    rename(path, target)
+    return target
 
 
 def _sweep(folder: Path) -> None:
     """Take away the unfinished pictures of processes that were ended."""
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
-        with suppress(OSError):
+        with suppress(OSError), within(0):
             if path.suffix in FORMATS.values() and time.time() - path.stat().st_mtime > ABANDONED:
-                path.unlink()
+                unlink(path)
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,9 @@ class _Writer:
             path = project.dataset_dir / name
             self.same_stem.setdefault(path.stem, []).append(path)
 
-    def clear(self, source: Path, keep: Path) -> tuple[Path, ...]:
-        """Take away the pictures with the stem of `keep` other than its content to come; those not made here, or changed since, are put aside."""
-        aside = []
+    def clear(self, source: Path, keep: Path) -> tuple[tuple[Path, ...], list[Path]]:
+        """Put aside the pictures with the stem of `keep` that were not made here, or changed since; returns them, and those of ours that can go."""
+        aside, needless = [], []
         for path in self.same_stem.get(keep.stem, []):
             if not path.exists():
                 continue
@@ -97,10 +101,10 @@ class _Writer:
             begun = stamp is not None and stamp == self.before.begun.get(path.name)
             if begun or (mine is not None and not mine.is_retouched(stamp)) or filecmp.cmp(path, source, shallow=False):
                 if path != keep:
-                    path.unlink()
+                    needless.append(path)
             else:
                 aside.append(_put_aside(path, self.project))
-        return tuple(aside)
+        return tuple(aside), needless
 
     def target(self, entry: CropEntry) -> Path:
         return self.project.dataset_dir / (entry.output_stem + self.plan.options.suffix)
@@ -123,7 +127,9 @@ class _Writer:
         with atomic_path(target) as temporary:
             save(picture, temporary, options)
             begin(self.project, target.name, stamp_of(temporary))  # whoever ends us between the two lines below leaves no riddle
-            aside = self.clear(source, target)
+            aside, needless = self.clear(source, target)
+        for path in needless:  # only now: the new crop is in its place
+            unlink(path, missing_ok=True)
         made = Made(entry, target.name, options.quality, stamp, stamp_of(target))
         note(self.project, made)
         return _Done(made=made, path=target, written=True, aside=aside, caption=self.bring_caption(entry, source, target.with_suffix(".txt")))
@@ -143,18 +149,11 @@ class _Writer:
 
     def move_captions(self) -> None:
         """Where crops get other names, their captions go with them; a caption that somebody else put under a new name stays."""
-        folder = self.project.dataset_dir
-        moves = {
-            folder / f"{Path(made.name).stem}.txt": folder / f"{self.stems[key]}.txt"
+        move_captions(self.project, {
+            f"{Path(made.name).stem}.txt": f"{self.stems[key]}.txt"
             for key, made in self.before.made.items()
             if key in self.stems and Path(made.name).stem != self.stems[key]
-        }
-        texts = {old: old.read_bytes() for old in moves if old.is_file()}
-        free = {old: new for old, new in moves.items() if old in texts and (new in texts or not new.exists())}
-        for old, new in free.items():
-            atomic_write_bytes(new, texts[old])
-        for old in set(free) - set(free.values()):
-            old.unlink()
+        })
 
     def leave_out(self, made_now: set[str]) -> tuple[list[Path], list[Path]]:
         """Crops that the plan has no longer, moved out of the dataset (their captions stay), and files of those that have another name now.
@@ -164,19 +163,20 @@ class _Writer:
         moved, aside = [], []
         stems_now = {Path(name).stem for name in made_now}
         known = {entry.source for entry in self.plan.entries} | {name for name, _ in self.plan.skipped}
-        for key, made in self.before.made.items():
-            path = self.project.dataset_dir / made.name
+        for made in (*self.before.made.values(), *self.before.former):
+            key, path = made.entry.key, self.project.dataset_dir / made.name
             if made.entry.source not in known or made.name in made_now or not path.is_file():
                 continue
             if made.is_retouched(stamp_of(path)):
                 aside.append(_put_aside(path, self.project))
             elif key in self.stems:  # it has another name, or could not be made anew
                 if self.stems[key] in stems_now:
-                    path.unlink()
+                    unlink(path)
             else:
                 away = self.project.studio_dir / "left_out" / path.name
                 away.parent.mkdir(parents=True, exist_ok=True)
-                moved.append(path.replace(away))
+                put(path, away)
+                moved.append(away)
         return moved, aside
 
     def remember(self, done: list[Made]) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..dataset import load_image
 from ..errors import UserError
+from ..patience import opened
 from .options import CropOptions
 from .plan import CropEntry
 
@@ -97,4 +98,5 @@ def save(image: Image.Image, path: Path, options: CropOptions) -> None:
         "webp": {"format": "WEBP", "quality": options.quality},
         "avif": {"format": "AVIF", "quality": options.quality, "subsampling": "4:4:4"},
     }
-    image.save(path, **settings[options.format])
+    with opened(path, "xb") as file:
+        image.save(file, **settings[options.format])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import locale
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import explain_os_error
+from ..patience import opened, temporary_folder
 from .importing import portable_stem
 from .items import is_picture_name
 
@@ -81,7 +81,7 @@ def unpack(source: Path, folder: Path) -> int:
                 if target.exists() or info.file_size > LARGEST_FILE:
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(info) as packed, target.open("xb") as file:
+                with archive.open(info) as packed, opened(target, "xb") as file:
                     left = info.file_size  # what it says of itself is all that it gets
                     while left > 0 and (block := packed.read(min(BLOCK, left))):
                         left -= len(block)
@@ -136,7 +136,7 @@ def with_archives_unpacked(sources: Iterable[str | Path]) -> Iterator[list[Path]
         found = []
         for source in map(Path, sources):
             if source.suffix.lower() == ".zip" and source.is_file():
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lora_studio_")))
+                folder = stack.enter_context(temporary_folder())
                 if not unpack(source, folder):
                     raise UserError(f"There are no pictures in {source.name}.", "PNG, JPEG, WebP, AVIF, BMP and GIF are read.")
                 source = folder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 import os
-import shutil
 import unicodedata
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import FORBIDDEN, LONGEST_NAME, RESERVED, atomic_path
+from ..patience import copy
 from ..progress import Progress, silent
 from ..project import Project
 from .images import PictureError, load_image
@@ -89,9 +89,20 @@ def _free_stem(stem: str, taken: set[str]) -> str:
     return candidate
 
 
+def _already(path: Path, raw: Path, stem: str, taken: set[str]) -> Path | None:
+    """The same picture under its name, or under one of the numbered names that it got because others had it."""
+    candidate, number = stem, 2
+    while _key(candidate) in taken:
+        same = raw / (candidate + path.suffix)
+        if same.is_file() and filecmp.cmp(path, same, shallow=False):
+            return same
+        candidate, number = f"{stem}_{number}", number + 1
+    return None
+
+
 def _copy(source: Path, target: Path) -> None:
     with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
+        copy(source, temporary)
 
 
 def import_images(sources: Iterable[str | Path], project: Project, progress: Progress = silent) -> ImportReport:
@@ -128,11 +139,14 @@ def _import(sources: Sequence[Path], project: Project, progress: Progress) -> Im
             if problem:
                 skipped.append((path, problem))
                 continue
-            wanted = portable_stem(path.stem)
-            same = raw / (wanted + path.suffix)
-            if same.is_file() and filecmp.cmp(path, same, shallow=False):
+            wanted, caption = portable_stem(path.stem), path.with_suffix(".txt")
+            same = _already(path, raw, wanted, taken)
+            if same is not None:
                 known += 1
                 skipped.append((path, "The same picture is in the project already."))
+                if caption.is_file() and not same.with_suffix(".txt").exists():  # an import that was broken off between the two
+                    _copy(caption, same.with_suffix(".txt"))
+                    captions += 1
                 continue
             stem = _free_stem(wanted, taken)
             taken.add(_key(stem))
@@ -141,7 +155,6 @@ def _import(sources: Sequence[Path], project: Project, progress: Progress) -> Im
             added.append(target)
             if stem != path.stem:
                 renamed.append((path, target.name))
-            caption = path.with_suffix(".txt")
             if caption.is_file():
                 _copy(caption, target.with_suffix(".txt"))
                 captions += 1

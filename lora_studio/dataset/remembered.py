@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_write_bytes
+from ..patience import within
 
 VERSION = 1
 
@@ -68,8 +69,8 @@ class Remembered:
         with self._lock:
             if not self._changed:
                 return
-            self._changed = False
             data = json.dumps({"version": VERSION, "kind": self.kind, "files": self._facts}, separators=(",", ":"))
-            with suppress(OSError, UserError):
+            with suppress(OSError, UserError), within(1, ask=False):
                 atomic_write_bytes(self.path, data.encode("ascii"))
+                self._changed = False
                 self._read_at = self.path.stat().st_mtime_ns

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..files import atomic_write_bytes
+from ..patience import unlink, within
 from .images import _orientation, open_image, to_rgb
 from .remembered import stamp_of
 
@@ -81,7 +82,7 @@ def thumbnail(path: Path, size: int, cache_dir: Path) -> bytes:
             return data
         with _decoding:
             data = _encoded(small_picture(path, size))
-        with suppress(OSError, UserError):
+        with suppress(OSError, UserError), within(0):
             atomic_write_bytes(kept, data)
             _count(cache_dir)
     return data
@@ -132,7 +133,7 @@ def prune(cache_dir: Path, largest: int) -> int:
     for _, size, path in kept:
         if total <= 0.8 * largest:
             break
-        with suppress(OSError):
-            os.unlink(path)
+        with suppress(OSError), within(0):
+            unlink(path)
         total, gone = total - size, gone + 1
     return gone

@@ -1,9 +1,11 @@
-"""Pictures taken out of a project: moved into its trash with their captions, and back again. Nothing is ever deleted here."""
+"""Pictures taken out of a project: moved into its trash with their captions, and back again. Nothing is ever deleted here.
+
+A batch says in its record whether its move came to its end ("done"). One that was broken off (the program was ended, or another one held a file both
+ways) is put back at the next look.
+"""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -11,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import atomic_write_json, explain_os_error, read_json
+from ..files import atomic_write_json, explain_os_error, locked, read_json
+from ..moving import move_all
+from ..patience import rmtree
 from ..project import Project
 from .listing import picture_path
 
 FOLDER = ".trash"
 FILE = "pictures.json"
 BESIDE = ".txt"
+LOCK = "pictures.lock"
+LEFT = "Some files are still in the trash. They are put back as soon as nobody holds them: load the page again."
 
 
 def take_out(project: Project, where: str, names: Sequence[str]) -> str:
@@ -26,20 +32,31 @@ def take_out(project: Project, where: str, names: Sequence[str]) -> str:
     Raises UserError for a name that is no picture there, and when a file cannot be moved (then all stay).
     """
     folder = _folder(project, where)
+    settle(project)
     if unknown := [name for name in names if picture_path(folder, name) is None]:
         raise UserError(f"{unknown[0]} is not a picture of this project.", "Load the page again: it may have been renamed or moved.")
     if not names:
         raise UserError("No picture is chosen.", "Choose at least one.")
-    batch = _new_batch(project)
-    # Written first: whatever happens in between, bringing back knows where everything belongs.
-    moved = list(dict.fromkeys(n for name in names for n in (name, Path(name).stem + BESIDE) if (folder / n).is_file()))
-    atomic_write_json(batch / FILE, {"version": 1, "where": where, "names": moved})
-    _move(folder, batch, moved)
+    with locked(project.folder / FOLDER / LOCK):
+        batch = _new_batch(project)
+        moved = list(dict.fromkeys(n for name in names for n in (name, Path(name).stem + BESIDE) if (folder / n).is_file()))
+        try:
+            # Written first: whatever happens in between, the next look knows where everything belongs.
+            _record(batch, where, moved, done=False)
+            move_all([(folder / name, batch / name) for name in moved])
+            _record(batch, where, moved, done=True)
+        except UserError as error:
+            with suppress(UserError):
+                move_all([(batch / name, folder / name) for name in moved if (batch / name).is_file()])
+            if not _remove_empty(batch):
+                raise UserError(error.message, LEFT) from error
+            raise
     return batch.name
 
 
 def batches(project: Project) -> list[dict[str, Any]]:
     """What lies in the trash, the newest first: {batch, where, names of pictures, time (seconds since 1970)}. Damaged ones are passed over."""
+    settle(project)
     found = []
     for record in (project.folder / FOLDER).glob(f"pictures_*/{FILE}"):
         with suppress(UserError, KeyError, TypeError, OSError):
@@ -62,9 +79,59 @@ def bring_back(project: Project, batch: str) -> list[str]:
         raise UserError("This is not in the trash.", "Load the page again.") from error
     if taken := [name for name in names if (folder / name).exists()]:
         raise UserError(f"{taken[0]} is in the project again already.", "Rename one of the two, then try again.")
-    _move(source, folder, names)
-    shutil.rmtree(source, ignore_errors=True)
+    with locked(project.folder / FOLDER / LOCK):
+        _record(source, str(known["where"]), known["names"], done=False)
+        try:
+            move_all([(source / name, folder / name) for name in names])
+        except UserError:
+            with suppress(UserError):
+                _record(source, str(known["where"]), known["names"], done=True)
+            raise
+        if not _remove_empty(source):
+            _record(source, str(known["where"]), known["names"], done=True)
     return names
+
+
+def settle(project: Project) -> None:
+    """Put back what a move that was broken off left in the trash. What cannot be put back now is left for the next look."""
+    trash = project.folder / FOLDER
+    broken = [record for record in sorted(trash.glob(f"pictures_*/{FILE}")) if _broken(record) is not None]
+    if not broken:
+        return
+    with suppress(UserError), locked(trash / LOCK, timeout=0):  # somebody is moving right now
+        for record in broken:
+            if (known := _broken(record)) is None:
+                continue
+            with suppress(UserError):
+                folder, batch = _folder(project, known["where"]), record.parent
+                names = [n for n in known["names"] if Path(n).name == n and (batch / n).is_file() and not (folder / n).exists()]
+                move_all([(batch / name, folder / name) for name in names])
+                if not _remove_empty(batch):  # something newer has a name: from now on people decide
+                    _record(batch, known["where"], known["names"], done=True)
+
+
+def _record(batch: Path, where: str, names: Any, done: bool) -> None:
+    try:
+        atomic_write_json(batch / FILE, {"version": 1, "where": where, "names": list(map(str, names)), "done": done})
+    except OSError as error:
+        raise explain_os_error(error, batch) or UserError(f"{batch} cannot be written: {error.strerror}.", "Try again.") from error
+
+
+def _broken(record: Path) -> dict[str, Any] | None:
+    """What a record says of a move that did not come to its end; None for others."""
+    with suppress(UserError, KeyError, TypeError):
+        known: Any = read_json(record)
+        if isinstance(known, dict) and known.get("done") is False:
+            return {"where": str(known["where"]), "names": list(map(str, known["names"]))}
+    return None
+
+
+def _remove_empty(batch: Path) -> bool:
+    """Remove a batch in which no file is left but its record; whether that was so."""
+    if any(path.is_file() and path.name != FILE for path in batch.iterdir()):
+        return False
+    rmtree(batch, ignore_errors=True)
+    return True
 
 
 def _folder(project: Project, where: str) -> Path:
@@ -85,17 +152,3 @@ def _new_batch(project: Project) -> Path:
             raise explain_os_error(error, batch) or error from error
         return batch
     raise UserError(f"The trash {project.folder / FOLDER} is full of batches of the same second.", "Try again.")
-
-
-def _move(source: Path, target: Path, names: Sequence[str]) -> None:
-    """All or none."""
-    done: list[str] = []
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            os.rename(source / name, target / name)
-            done.append(name)
-    except OSError as error:
-        for name in done:
-            os.rename(target / name, source / name)
-        raise explain_os_error(error, source) or UserError(f"{source} cannot be moved: {error.strerror}.", "Close programs that use it.") from error

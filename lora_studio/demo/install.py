@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from ..files import atomic_path, atomic_write_text
+from ..patience import copy
 from . import checkpoint_path
 
 TEXT_ENCODER = "tiny_world_text_encoder"
@@ -32,5 +32,5 @@ def install_checkpoint(folder: Path) -> Path:
     atomic_write_text(folder / "tiny_world.yaml", description.replace(f"version: {TEXT_ENCODER}", f"version: '{absolute}'"))
     target = folder / source.name
     with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
+        copy(source, temporary)
     return target

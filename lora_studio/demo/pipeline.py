@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from ..errors import UserError
 from ..evaluation import EvaluateOptions, evaluate
 from ..evaluation.report import Row, Section
 from ..files import atomic_path, atomic_write_json
+from ..patience import copy, opened
 from ..progress import Progress, silent
 from ..project import Project
 from ..studio import DEMO_BASE, Studio
@@ -54,8 +54,8 @@ def draw_pictures(folder: Path, character: Character, seed: int, count: int) -> 
     for k in range(count):
         path = folder / f"{k + 1:02d}.{'jpg' if k % 3 == 2 else 'png'}"
         picture = raw_picture(sample_scene(rng, character), rng).image
-        with atomic_path(path) as temporary:
-            picture.save(temporary, "JPEG" if path.suffix == ".jpg" else "PNG", quality=92)
+        with atomic_path(path) as temporary, opened(temporary, "xb") as file:
+            picture.save(file, "JPEG" if path.suffix == ".jpg" else "PNG", quality=92)
         paths.append(path)
     return paths
 
@@ -108,7 +108,7 @@ def run_demo(
     scores = evaluate(run.folder, steps, progress, extra=beside)
     for name in ("report.html", "grid.png"):
         with atomic_path(out / name) as temporary:
-            shutil.copyfile(run.folder / "evaluation" / name, temporary)
+            copy(run.folder / "evaluation" / name, temporary)
     status = run.status()
     report = {
         "images": scores["images"],

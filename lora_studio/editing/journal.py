@@ -28,6 +28,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import Rewriter, atomic_write_bytes, atomic_write_text, explain_os_error, locked, read_json
+from ..patience import HeldError, patient, unlink
 
 FOLDER = Path(".lora_studio") / "history"
 CHANGED_SINCE = "it was changed outside this program since, and is left as it is"
@@ -73,9 +74,11 @@ class Applied:
 def read_bytes(path: str | Path) -> bytes | None:
     """A caption's bytes, None when there is no file. Raises UserError when it cannot be read."""
     try:
-        return Path(path).read_bytes()
+        return patient(Path(path).read_bytes, path=path)
     except FileNotFoundError:
         return None
+    except HeldError:
+        raise
     except OSError as error:
         raise UserError(f"The caption {path} cannot be read: {error.strerror}.", "Check the file's permissions.") from error
 
@@ -231,7 +234,7 @@ class Journal:
         self._save()
         if merged:
             with suppress(OSError):
-                self._path(merged).unlink()
+                unlink(self._path(merged))
         return Applied(tuple(writer.written), tuple(refused), writer.written)
 
 
@@ -261,8 +264,7 @@ class _Writer:
         self._keep_first(name, path, now)
         if new is None:
             try:
-                with suppress(FileNotFoundError):
-                    os.unlink(path)
+                unlink(path, missing_ok=True)
             except OSError as error:
                 if (friendly := explain_os_error(error, Path(path))) is not None:
                     raise friendly from error

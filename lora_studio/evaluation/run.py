@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Any
 from PIL import Image
 
 from ..files import atomic_path, atomic_write_json, atomic_write_text
+from ..moving import move_all
+from ..patience import opened, rmtree
 from ..progress import Progress, silent
 from .grid import draw_grid
 from .measure import Judge, Measured, Model, measure, of_kind
@@ -24,6 +26,10 @@ from .report import Row, Section, html
 from .setup import Setup, judge_for, read_setup
 
 DEFAULTS = EvaluateOptions()
+#: beside an evaluation: the one that is being written, and the one whose place it takes
+NEW, OLD = ".new-", ".old-"
+#: seconds after which such a folder has no writer any more
+ABANDONED = 3600.0
 
 
 def evaluate(
@@ -208,11 +214,37 @@ def _write(
     prompts: Sequence[TestPrompt],
     measured: Sequence[Measured],
 ) -> None:
+    """All of it, or nothing: it is written aside, and takes the place of an earlier evaluation when it is whole."""
+    name = uuid.uuid4().hex[:8]
+    fresh, before = out / (NEW + name), out / (OLD + name)
+    for left in (*out.glob(f"{NEW}*"), *out.glob(f"{OLD}*")):
+        if time.time() - left.stat().st_mtime > ABANDONED:
+            rmtree(left, ignore_errors=True)
+    try:
+        _write_aside(fresh, report, page, grid, prompts, measured)
+        old = [out / "report.json", out / "report.html", out / "grid.png", *sorted((out / "pictures").glob("*/*.webp"))]
+        new = [path for path in sorted(fresh.rglob("*")) if path.is_file()]
+        # report.json goes first and comes last: it is never there without what it speaks of
+        new.sort(key=lambda path: path.name == "report.json")
+        move_all([
+            *((path, before / path.relative_to(out)) for path in old if path.is_file()),
+            *((path, out / path.relative_to(fresh)) for path in new),
+        ])
+    finally:
+        rmtree(fresh, ignore_errors=True)
+    rmtree(before, ignore_errors=True)
+
+
+def _write_aside(
+    out: Path,
+    report: dict[str, Any],
+    page: str,
+    grid: Image.Image | None,
+    prompts: Sequence[TestPrompt],
+    measured: Sequence[Measured],
+) -> None:
     for entry in measured:
         folder = out / "pictures" / (f"epoch-{entry.model.epoch:02d}" if entry.model.lora else "base")
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.webp"):  # of an earlier evaluation with more pictures
-            old.unlink()
         numbers: dict[str, int] = {}
         for prompt, picture in zip(prompts, entry.pictures):
             n = numbers[prompt.kind] = numbers.get(prompt.kind, 0) + 1
@@ -220,14 +252,13 @@ def _write(
     if grid is not None:
         save_picture(grid, out / "grid.png")
     atomic_write_text(out / "report.html", page)
-    # last, so that a report.json is never there without what it speaks of
     atomic_write_json(out / "report.json", report)
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a PNG or lossless-looking WebP by its suffix, complete or not at all."""
     kind = path.suffix.lower().lstrip(".")
-    with atomic_path(path) as temporary:
-        picture.save(os.fspath(temporary), kind.upper(), **({"quality": 92} if kind == "webp" else {}))
+    with atomic_path(path) as temporary, opened(temporary, "xb") as file:
+        picture.save(file, kind.upper(), **({"quality": 92} if kind == "webp" else {}))
 
 

@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from ..dataset import ImageItem, read_caption, write_caption
 from ..dataset.listing import list_pictures
 from ..errors import UserError
+from ..patience import HeldError
 from ..progress import Progress, silent
 from . import providers
 from .ensemble import EnsembleStore, open_store
@@ -198,7 +200,8 @@ class _Run:
             self.store.put(picture.digest, row)
             self.write(picture, floored(row))
         if time.monotonic() - self.saved > SAVE_EVERY:
-            self.store.save()
+            with suppress(HeldError):  # the next time, then
+                self.store.save()
             self.saved = time.monotonic()
 
 
@@ -230,9 +233,11 @@ def tag_folder(
         run_warnings, failed = _all(run, items, lambda item: _read(item, hashes, store, model if infer and not files.members else None))
     finally:
         model.close()
-        store.save()
-        hashes.save()
-        refused = _replace_captions(dataset_dir, run.replaced, options)
+        try:
+            refused = _replace_captions(dataset_dir, run.replaced, options)
+        finally:
+            hashes.save()
+            store.save()
     why = {name: reason for one in asked for name, reason in one.failed}
     skipped += [*((name, why.get(name, reason)) for name, reason in failed), *refused]
     warnings += [*run_warnings, *(text for one in asked for text in one.warnings)]

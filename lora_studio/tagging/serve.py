@@ -10,15 +10,14 @@ import base64
 import binascii
 import json
 import sys
-import tempfile
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any, TextIO
 
 from ..dataset import load_image
 from ..errors import UserError
 from ..failures import because
 from ..parent import end_with_parent
+from ..patience import opened, temporary_folder
 from .preprocess import WHITE
 from .wd14 import Tagger, find_files
 
@@ -73,9 +72,10 @@ def _decode(image: str) -> Any:
         data = base64.b64decode(image.partition(",")[2] if image.startswith("data:") else image, validate=False)
     except (binascii.Error, ValueError) as error:
         raise UserError(f"The image is not base64: {error}.") from error
-    with tempfile.TemporaryDirectory(prefix="lora-studio-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "image"
-        path.write_bytes(data)
+    with temporary_folder() as folder:
+        path = folder / "image"
+        with opened(path, "xb") as file:
+            file.write(data)
         try:
             return load_image(path, WHITE)
         except UserError as error:

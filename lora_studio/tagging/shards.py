@@ -24,6 +24,7 @@ from ..dataset import ImageItem
 from ..dataset.listing import list_pictures
 from ..endings import died
 from ..errors import UserError
+from ..patience import HeldError
 from ..progress import Progress, silent
 from .folder import SAVE_EVERY, _Lazy, _Picture, _pictures, _read
 from .options import TagOptions
@@ -111,7 +112,8 @@ def _predict(
         asked += len(batch)
         batch.clear()
         if time.monotonic() - saved > SAVE_EVERY:
-            own.save()
+            with suppress(HeldError):  # the next time, then
+                own.save()
             saved = time.monotonic()
 
     try:

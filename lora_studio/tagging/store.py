@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import atomic_path
+from ..patience import opened, unlink
 
 VERSION = 1
 # What no sensible threshold lets through is not kept: of a real model's 10,861 values a few hundred remain.
@@ -124,7 +125,7 @@ class Store:
             "columns": np.concatenate([columns for columns, _ in rows]) if rows else np.zeros(0, np.uint32),
             "values": np.concatenate([values for _, values in rows]) if rows else np.zeros(0, np.float32),
         }
-        with atomic_path(self.path) as temporary, temporary.open("xb") as file:
+        with atomic_path(self.path) as temporary, opened(temporary, "xb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
         self.changed = False
 
@@ -138,4 +139,4 @@ def take_shards(store: Store) -> None:
         store.save()
         for path in found:
             with suppress(OSError):
-                path.unlink()
+                unlink(path)

@@ -15,6 +15,7 @@ from lora_studio.errors import UserError
 from lora_studio.failures import explained
 from lora_studio.files import read_json
 from lora_studio.parent import end_with_parent, helper
+from lora_studio.patience import touch, within
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import FILE, TERMINAL, EventWriter, read_events
 
@@ -30,6 +31,7 @@ def main(arguments: list[str]) -> int:
     if "WORLD_SIZE" in os.environ:
         end_with_parent()
     first = os.environ.get("RANK", "0") == "0"
+    events: EventWriter | None = None
     previous = _stop_on_interrupt(run_dir)
     try:
         config = TrainingConfig.from_dict(read_json(run_dir / "config.json"))
@@ -47,7 +49,7 @@ def main(arguments: list[str]) -> int:
         traceback.print_exc()
         message, hint = explain(error)
         if first:
-            EventWriter(run_dir).write("failed", message=message, hint=hint)
+            (events or EventWriter(run_dir)).write("failed", message=message, hint=hint)
         return 1
     finally:
         signal.signal(signal.SIGINT, previous)
@@ -81,7 +83,11 @@ def _stop_on_interrupt(run_dir: Path) -> Any:
     def handle(number: int, frame: Any) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         (run_dir / "control").mkdir(exist_ok=True)
-        (run_dir / "control" / "stop").touch()
+        try:
+            with within(2):
+                touch(run_dir / "control" / "stop")
+        except OSError as error:
+            raise KeyboardInterrupt from error
 
     return signal.signal(signal.SIGINT, handle)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from lora_studio.patience import patient
 from lora_studio.training.events import EventWriter
 
 
@@ -23,7 +24,8 @@ class Board:
         try:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(folder), purge_step=step or None)
+            self._writer = patient(lambda: SummaryWriter(str(folder), purge_step=step or None), path=folder)
+            _make_patient(self._writer)
         except (ImportError, OSError) as error:
             events.write("warning", message=f"TensorBoard's curves are not written: {error}.")
 
@@ -46,3 +48,11 @@ class Board:
         except Exception as error:  # the writer passes on whatever its own thread met
             self._writer = None
             self._events.write("warning", message=f"TensorBoard's curves cannot be written any more: {error}")
+
+
+def _make_patient(writer: Any) -> None:
+    """TensorBoard opens its file anew for each piece that it writes, in a thread that dies of the first error."""
+    file = getattr(getattr(getattr(writer, "file_writer", None), "event_writer", None), "_general_file_writer", None)
+    if file is not None:
+        write = file.write
+        file.write = lambda content: patient(lambda: write(content))

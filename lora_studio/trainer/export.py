@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save
 
 from lora_studio.files import TEMPORARY_PREFIX, atomic_write_bytes, atomic_write_json
+from lora_studio.patience import unlink, within
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32, "float": torch.float32}
 BASE_VERSIONS = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}
@@ -113,9 +114,9 @@ def write_lora(data: bytes, folders: Sequence[Path], stem: str, sidecar: Mapping
 def _sweep(folder: Path) -> None:
     """Remove what a writer that was killed left, once it is surely nobody's."""
     for path in folder.glob(f"{TEMPORARY_PREFIX}*.part"):
-        with suppress(OSError):
+        with suppress(OSError), within(0):
             if time.time() - path.stat().st_mtime > ABANDONED:
-                path.unlink()
+                unlink(path)
 
 
 def remove_lora(folders: Sequence[Path], stem: str, session: str) -> None:
@@ -124,7 +125,7 @@ def remove_lora(folders: Sequence[Path], stem: str, session: str) -> None:
         path = folder / f"{stem}.safetensors"
         if path.is_file() and read_metadata(path).get(RUN_KEY) == session:
             for suffix in (".safetensors", ".json", ".png"):
-                path.with_suffix(suffix).unlink(missing_ok=True)
+                unlink(path.with_suffix(suffix), missing_ok=True)
 
 
 def file_hashes(path: Path) -> tuple[str, str]:

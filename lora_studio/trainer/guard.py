@@ -1,15 +1,15 @@
-"""What may go wrong on the way and does not end a run: a full disk, too little memory, a loss that is no number, a wish to stop."""
+"""What may go wrong on the way and does not end a run: a full disk, a held file, too little memory, a loss that is no number, a wish to stop."""
 
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+from lora_studio import patience
 from lora_studio.errors import UserError
 from lora_studio.failures import MEMORY, UNSTARTED, find
 from lora_studio.training.events import EventWriter
@@ -18,10 +18,12 @@ Result = TypeVar("Result")
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 #: how often the rate is halved before a run gives up
 MOST_ROLLBACKS = 4
-#: seconds between two looks at a full disk
+#: seconds between two looks at a full disk, or at a file that another program holds
 DISK_PAUSE = 2.0
 #: bytes of graphics memory that cuBLAS and cuDNN need to start
 STARTS = 400 * 2**20
+#: seconds that a held file is waited for without a word
+QUIET = 2.0
 
 
 class StopAskedError(Exception):
@@ -71,23 +73,41 @@ def disk_full(error: BaseException | None) -> bool:
     return False
 
 
+def waits(error: BaseException) -> bool:
+    """Whether an error passes by itself or with somebody's help, and the run can wait for that."""
+    return disk_full(error) or patience.is_held(error)
+
+
 def patiently(write: Callable[[], Result], where: Path, events: EventWriter, stop_asked: Callable[[], bool]) -> Result:
-    """Write something; while the disk is full, wait until there is room. Raises StopAskedError when somebody stops the run meanwhile."""
-    waiting = False
+    """Write something; while the disk is full or another program holds a file of it, wait.
+
+    Raises StopAskedError when somebody stops the run meanwhile.
+    """
+    said = ""
     while True:
         try:
-            result = write()
+            with patience.within(QUIET, ask=False):
+                result = write()
         except (OSError, UserError) as error:
-            if not disk_full(error):
+            if not waits(error):
                 raise
-            if not waiting:
-                words = f"The disk is full ({where}): the training waits until there is room. Free some space, or stop the run."
-                events.write("warning", message=words)
-                waiting = True
+            kind = "full" if disk_full(error) else "held"
+            if said != kind:
+                events.write("warning", message=_why(error, where, kind))
+                said = kind
             if stop_asked():
                 raise StopAskedError from error
-            time.sleep(DISK_PAUSE)
+            patience.sleep(DISK_PAUSE)
         else:
-            if waiting:
-                events.write("warning", message="There is room on the disk again: the training goes on.")
+            if said:
+                what = "There is room on the disk again" if said == "full" else "The file is free again"
+                events.write("warning", message=f"{what}: the training goes on.")
             return result
+
+
+def _why(error: BaseException, where: Path, kind: str) -> str:
+    """What the run waits for, in words."""
+    if kind == "full":
+        return f"The disk is full ({where}): the training waits until there is room. Free some space, or stop the run."
+    path = getattr(error, "filename", None) or where
+    return f"{patience.held(error, path).message} The training waits until the file is free. Close that program, or stop the run."

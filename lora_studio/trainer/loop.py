@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from typing import Any
 import torch
 
 from lora_studio.errors import UserError
+from lora_studio.patience import unlink, within
 from lora_studio.trainer.board import Board
 from lora_studio.trainer.data import batches_of_epoch, draw_batch
-from lora_studio.trainer.guard import MOST_ROLLBACKS, NotFiniteError, StopAskedError, disk_full, out_of_memory, patiently, release_memory
+from lora_studio.trainer.guard import MOST_ROLLBACKS, QUIET, NotFiniteError, StopAskedError, out_of_memory, patiently, release_memory, waits
 from lora_studio.trainer.lr import lr_at
 from lora_studio.trainer.objective import Objective
 from lora_studio.trainer.outputs import Outputs
@@ -302,12 +303,12 @@ class TrainingRun:
         self._report()
         control = self.dir / "control"
         if (control / "save").exists():
-            (control / "save").unlink(missing_ok=True)
+            self._patiently(lambda: unlink(control / "save", missing_ok=True))
             self._report(force=True)
             self._save_state()
             self._export(self.position.epoch, on_demand=True)
         if (control / "sample").exists():
-            (control / "sample").unlink(missing_ok=True)
+            self._patiently(lambda: unlink(control / "sample", missing_ok=True))
             self._sample(self.position.epoch, wanted=True)
         if self._stop_asked():
             raise StopAskedError
@@ -323,20 +324,22 @@ class TrainingRun:
         return self.team.main and (self.dir / "control" / "stop").exists()
 
     def _stop(self) -> None:
-        """Leave in order: the state, then the last word. On a full disk the last state that fitted has to do."""
+        """Leave in order: the state, then the last word. On a full disk, or with a file held, the last state that was written has to do."""
         if self.team.main:
             try:
                 self._report(force=True)
-                self._write_state()
+                with within(QUIET):
+                    self._write_state()
             except (NotFiniteError, OSError, UserError) as error:
-                if not (isinstance(error, NotFiniteError) or disk_full(error)):
+                if not (isinstance(error, NotFiniteError) or waits(error)):
                     raise
                 self.events.write("warning", message="The state of this moment could not be saved; the run goes on from the one before.")
         self._say_stopped()
 
     def _say_stopped(self) -> None:
         if self.team.main:
-            (self.dir / "control" / "stop").unlink(missing_ok=True)
+            with suppress(OSError), within(QUIET):  # the next start takes it away too
+                unlink(self.dir / "control" / "stop", missing_ok=True)
         self.events.write("stopped", step=self.position.step, epoch=self.position.epoch)
 
     # -- what an epoch leaves (first process only) ---------------------------------------------------------------
@@ -388,7 +391,7 @@ class TrainingRun:
         self.events.write("phase", name="sampling", epoch=epoch)
         with self._aside(), self._published():
             try:
-                self._patiently(lambda: self.outputs.sample(self.model, self.position, epoch, look))
+                self.outputs.sample(self.model, self.position, epoch, look, self._patiently)
             except StopAskedError:
                 if epoch == 0 or wanted:
                     raise

@@ -15,10 +15,11 @@ from PIL import Image
 
 from lora_studio.errors import UserError
 from lora_studio.files import atomic_path, atomic_write_json, read_json
+from lora_studio.patience import HeldError, opened, within
 from lora_studio.trainer import export, metadata
 from lora_studio.trainer.board import Board
 from lora_studio.trainer.data import Dataset
-from lora_studio.trainer.guard import out_of_memory, release_memory
+from lora_studio.trainer.guard import QUIET, out_of_memory, release_memory
 from lora_studio.trainer.models import BaseModel
 from lora_studio.trainer.network import Network
 from lora_studio.trainer.sampling import Prompt, sample
@@ -55,6 +56,7 @@ class Outputs:
         self.folders = [Path(config.output_dir)] + ([Path(config.lora_dir)] if config.lora_dir else [])
         self.session = self._open_session()
         self.previews: dict[int, Path] = {}
+        self._kept: set[str] = set()
         self._start_hashing()
 
     def _open_session(self) -> Session:
@@ -78,8 +80,8 @@ class Outputs:
 
     # -- samples -------------------------------------------------------------------------------------------------
 
-    def sample(self, model: BaseModel, position: Position, epoch: int, each_step: Callable[[], None]) -> None:
-        """Draw the configured prompts; too little memory is said and costs nothing but the pictures."""
+    def sample(self, model: BaseModel, position: Position, epoch: int, each_step: Callable[[], None], patiently: Callable[..., Any]) -> None:
+        """Draw the configured prompts; too little memory is said and costs nothing but the pictures. patiently: writes when it can be written."""
         config = self.config
         width, height = (side // 8 * 8 for side in config.resolution)
         prompts = [
@@ -96,7 +98,7 @@ class Outputs:
             return
         for index, (prompt, picture) in enumerate(zip(prompts, pictures, strict=True)):
             path = self.dir / "samples" / f"epoch-{epoch:02d}-step-{position.step:06d}-{index:02d}.png"
-            _save_picture(picture, path)
+            patiently(lambda picture=picture, path=path: _save_picture(picture, path))
             if index == 0:
                 self.previews[epoch] = path
             self.board.picture(position.step, f"sample {index}", picture)
@@ -183,10 +185,20 @@ class Outputs:
         if keep > 0:
             for old in range(1, epoch):
                 if old <= epoch - keep * max(1, self.config.save_every_epochs):
-                    export.remove_lora(self.folders, f"{self.session.stem}-{old:02d}", self.session.id)
+                    self._drop(f"{self.session.stem}-{old:02d}")
+
+    def _drop(self, stem: str) -> None:
+        """An epoch that a WebUI has loaded stays for as long as it is: no reason to wait with the training."""
+        try:
+            with within(QUIET):
+                export.remove_lora(self.folders, stem, self.session.id)
+        except HeldError as error:
+            if stem not in self._kept:
+                self._kept.add(stem)
+                self.events.write("warning", message=f"{error.message} This older epoch is deleted after a later one.")
 
 
 def _save_picture(picture: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        picture.save(temporary, format="PNG")
+    with atomic_path(path) as temporary, opened(temporary, "xb") as file:
+        picture.save(file, format="PNG")

@@ -6,17 +6,19 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from lora_studio.errors import UserError
 from lora_studio.files import atomic_write_json, read_json
+from lora_studio.patience import within
 from lora_studio.trainer.average import Average
 from lora_studio.trainer.compiled import compile_blocks, undo, why
 from lora_studio.trainer.data import Dataset, LatentCache, batches_of_epoch, build_dataset, draw_batch
-from lora_studio.trainer.guard import StopAskedError, out_of_memory, release_memory
+from lora_studio.trainer.guard import QUIET, StopAskedError, out_of_memory, release_memory
 from lora_studio.trainer.layout import find_quicker, lay_out
 from lora_studio.trainer.lr import warmup_steps
 from lora_studio.trainer.models import BaseModel, load_base
@@ -271,7 +273,7 @@ class Prepared:
             self.network.zero_grad()
             release_memory()
             if self.team.main:
-                atomic_write_json(file, known)
+                _note(file, known)
         lay_out(unet, bool(known and known["channels_last"]))
 
     def _compile(self) -> None:
@@ -328,7 +330,7 @@ class Prepared:
 
     def _remember_plan(self) -> None:
         if self.team.main:
-            atomic_write_json(self.dir / PLAN, {"parts": self.plan.parts, "checkpointing": self.plan.checkpointing})
+            _note(self.dir / PLAN, {"parts": self.plan.parts, "checkpointing": self.plan.checkpointing})
 
     def _checkpoint_gradients(self) -> None:
         self.model.unet.enable_gradient_checkpointing()
@@ -344,6 +346,10 @@ def no_numbers(path: Path) -> UserError:
     return UserError(
         f"The base model {path.name} answers with no numbers, in fp32 too: the file is damaged.", "Download it again, or choose another base model."
     )
+def _note(file: Path, known: Any) -> None:
+    """Keep what was measured for the next start, which else measures it again: no reason to wait for a disk or another program."""
+    with suppress(UserError), within(QUIET):
+        atomic_write_json(file, known)
 
 
 def no_memory_left() -> UserError:

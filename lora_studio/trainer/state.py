@@ -1,11 +1,14 @@
-"""What a run needs to go on after any interruption: one folder a state, tensors and JSON, never a pickle."""
+"""What a run needs to go on after any interruption: one folder a state, tensors and JSON, never a pickle.
+
+No folder is ever renamed, which Windows refuses while anybody has a file in it open. The tensors are written first; `state.json`, put in place
+at once, names them and so makes the folder a state. Deleting begins with it.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,9 +18,14 @@ from safetensors.torch import load, save
 
 from lora_studio.errors import UserError
 from lora_studio.files import atomic_write_bytes, atomic_write_json, read_json
+from lora_studio.patience import TIDYING, HeldError, patient, rmtree, unlink, within
+from lora_studio.untrusted import file_name
 
 FORMAT = 1
 KEEP = 2
+FACTS = "state.json"
+#: the second is for a step that is saved again: the first stays until then
+TENSORS = ("tensors.safetensors", "tensors-2.safetensors")
 
 
 @dataclass(frozen=True)
@@ -47,28 +55,53 @@ class Position:
 
 def save_state(folder: Path, position: Position, tensors: Mapping[str, torch.Tensor]) -> Path:
     """Write `folder/step-N/`, complete or not at all, then drop all but the newest two. Disk full raises UserError."""
-    folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"step-{position.step:08d}"
-    temporary = folder / f".writing-{position.step:08d}"
-    shutil.rmtree(temporary, ignore_errors=True)
+    known = _facts(final)
+    name = TENSORS[known is not None and known.get("tensors", TENSORS[0]) == TENSORS[0]]
     try:
-        temporary.mkdir()
-        atomic_write_bytes(temporary / "tensors.safetensors", save(_apart(tensors)))
-        atomic_write_json(temporary / "state.json", {"format": FORMAT, **asdict(position)})
-        if final.exists():  # the same step saved again: same content
-            shutil.rmtree(final)
-        os.replace(temporary, final)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        final.mkdir(parents=True, exist_ok=True)
+        _sweep(folder, final, known)
+        atomic_write_bytes(final / name, save(_apart(tensors)))
+        more = {} if name == TENSORS[0] else {"tensors": name}
+        atomic_write_json(final / FACTS, {"format": FORMAT, **more, **asdict(position)})
+    except (OSError, UserError) as error:
+        if known is None:
+            _away(lambda: rmtree(final))
+        if isinstance(error, UserError):
+            raise
         raise UserError(
             f"The training state cannot be written to {folder}: {error}", "Free some disk space, then resume the run."
         ) from error
-    except UserError:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    for old in _folders(folder)[:-KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
+    _sweep(folder, final, {"tensors": name})
     return final
+
+
+def _sweep(folder: Path, final: Path, known: Mapping[str, object] | None) -> None:
+    """Remove the states before the newest two, and what no state needs. What somebody holds goes the next time."""
+    needed = {FACTS, str(known.get("tensors", TENSORS[0]))} if known else set()
+    for path in final.iterdir():
+        if path.name not in needed:
+            _away(lambda path=path: unlink(path))
+    for old in [path for path in _folders(folder) if (path / FACTS).is_file()][:-KEEP]:
+        _away(lambda old=old: unlink(old / FACTS))
+    for old in folder.iterdir():  # `.writing-N`: of versions that renamed folders
+        if old != final and old.is_dir() and old.name.startswith(("step-", ".writing-")) and not (old / FACTS).is_file():
+            _away(lambda old=old: rmtree(old))
+
+
+def _away(delete: Callable[[], None]) -> None:
+    with suppress(OSError), within(TIDYING, ask=False):
+        delete()
+
+
+def _facts(state: Path) -> dict[str, object] | None:
+    try:
+        found = read_json(state / FACTS)
+    except HeldError:
+        raise
+    except UserError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -84,13 +117,16 @@ def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def load_state(folder: Path) -> tuple[Position, dict[str, torch.Tensor]] | None:
-    """The newest state that can be read, or None where there is none."""
+    """The newest state that can be read, or None where there is none. Raises HeldError while another program holds the newest."""
     for candidate in reversed(_folders(folder)):
         try:
-            facts = read_json(candidate / "state.json")
+            facts = read_json(candidate / FACTS)
             if facts.pop("format") != FORMAT:
                 continue
-            return Position(**facts), load((candidate / "tensors.safetensors").read_bytes())
+            path = candidate / file_name(facts.pop("tensors", TENSORS[0]), str(candidate / FACTS))
+            return Position(**facts), load(patient(path.read_bytes, path=path))
+        except HeldError:
+            raise  # an older one would do the work of hours again
         except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError, SafetensorError, UserError):
             continue
     return None

@@ -10,13 +10,18 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..patience import opened, within
+
 FILE = "events.jsonl"
 TYPES = ("started", "phase", "step", "sample", "checkpoint", "warning", "finished", "stopped", "failed")
 TERMINAL = ("finished", "stopped", "failed")
+#: seconds that writing the end of a run waits for a program that holds the file
+LAST_WORD = 60.0
 
 
 @dataclass(frozen=True)
@@ -38,41 +43,40 @@ class RunEvent:
 
 
 class EventWriter:
-    """Appends events to a run's file; after a crash it goes on with the next number."""
+    """Appends events to a run's file; after a crash it goes on with the next number.
+
+    What a full disk or another program does not let through is kept and written with the next event.
+    """
 
     def __init__(self, run_dir: Path) -> None:
         self.path = Path(run_dir) / FILE
         self._seq = 0
-        self._cut = False
         for event in read_events(self.path):
             self._seq = event.seq
-        self._mend()
+        self._unwritten = b"\n" if self._is_cut() else b""
 
-    def _mend(self) -> None:
-        """End a line that a crash left unfinished, so that the next one stands alone."""
-        if self.path.is_file() and self.path.stat().st_size:
-            with self.path.open("rb+") as f:
-                f.seek(-1, os.SEEK_END)
-                if f.read(1) != b"\n":
-                    f.write(b"\n")
+    def _is_cut(self) -> bool:
+        """Whether a crash left the last line unfinished: the next one has to stand alone."""
+        if not self.path.is_file() or not self.path.stat().st_size:
+            return False
+        with opened(self.path, "rb") as f:
+            f.seek(-1, os.SEEK_END)
+            return bool(f.read(1) != b"\n")
 
     def write(self, kind: str, /, **data: Any) -> RunEvent:
-        """Append one event. Lost silently when the disk is full: a log line must not end a training."""
+        """Append one event. One that cannot be written now does not end a training: only the last word of a run is waited for."""
         if kind not in TYPES:
             raise ValueError(f"unknown event type {kind}")
         self._seq += 1
         event = RunEvent(self._seq, round(time.time(), 3), kind, data)
         line = json.dumps(event.to_dict(), ensure_ascii=False, allow_nan=True) + "\n"
-        try:
-            with self.path.open("ab") as f:
-                # what a full disk took of a line before must not spoil this one
-                f.write(("\n" * self._cut + line).encode("utf-8"))
-                f.flush()
-                if kind in TERMINAL or kind == "checkpoint":
-                    os.fsync(f.fileno())
-            self._cut = False
-        except OSError:
-            self._cut = True
+        self._unwritten += line.encode("utf-8")
+        # unbuffered: what has reached the file is known to the byte, and is never written twice
+        with suppress(OSError), within(LAST_WORD if kind in TERMINAL else 0), opened(self.path, "ab", buffering=0) as f:
+            while self._unwritten:
+                self._unwritten = self._unwritten[f.write(self._unwritten) :]
+            if kind in TERMINAL or kind == "checkpoint":
+                os.fsync(f.fileno())
         return event
 
 
@@ -84,7 +88,7 @@ def read_events(path: Path) -> list[RunEvent]:
 def tail(path: Path, offset: int) -> tuple[list[RunEvent], int]:
     """Whole events from byte ``offset`` on, and the offset to go on from. Broken lines are skipped."""
     try:
-        with Path(path).open("rb") as f:
+        with opened(path, "rb") as f:
             f.seek(offset)
             data = f.read()
     except FileNotFoundError:

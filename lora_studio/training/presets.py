@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_write_json, new_name, read_json, validate_name
+from ..patience import unlink
 from .config import OPTIONS
 
 SIZES = {"sd1": 512, "sd2": 768, "sdxl": 1024}
@@ -119,7 +120,7 @@ def remove(name: str, own_presets: Path) -> None:
     own = _own(own_presets)
     if name not in own:
         raise UserError(f"There is no preset named {name}.", "Presets: " + ", ".join(own) + "." if own else "You have saved none.")
-    own[name].unlink()
+    unlink(own[name])
 
 
 def listing(own_presets: Path | None = None) -> list[dict[str, Any]]:

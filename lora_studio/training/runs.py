@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from ..endings import reason
 from ..environment import Environment
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
+from ..patience import opened, rmtree, unlink
 from .config import TrainingConfig
 from .events import FILE, EventWriter, RunEvent, read_events, tail
 from .outlive import free, tied
@@ -76,9 +78,13 @@ class Run:
                 break
             except FileExistsError:
                 continue
-        for name in ("control", "state", "samples", "tensorboard"):
-            (folder / name).mkdir()
-        atomic_write_json(folder / "config.json", config.to_dict())
+        try:
+            for name in ("control", "state", "samples", "tensorboard"):
+                (folder / name).mkdir()
+            atomic_write_json(folder / "config.json", config.to_dict())
+        except BaseException:
+            rmtree(folder, ignore_errors=True)
+            raise
         return cls(folder)
 
     @classmethod
@@ -111,7 +117,7 @@ class Run:
         if state == "finished":
             raise UserError(f"The run {self.folder.name} is finished; there is nothing to resume.", "Start a new run.")
         for name in COMMANDS:
-            (self.folder / "control" / name).unlink(missing_ok=True)
+            unlink(self.folder / "control" / name, missing_ok=True)
         bound = tied()
         if bound:
             EventWriter(self.folder).write("warning", message=TIED)
@@ -119,7 +125,12 @@ class Run:
         printed = log.stat().st_size if log.is_file() else 0
         process = spawn(environment.module("lora_studio.trainer", str(self.folder)), log, environment.variables())
         facts = {"pid": process.pid, "created": _created(process.pid), "began": time.time(), "printed": printed, "tied": bound}
-        atomic_write_json(self.folder / PROCESS, facts)
+        try:
+            atomic_write_json(self.folder / PROCESS, facts)
+        except BaseException:  # nobody would know of it, and start a second one
+            process.kill()
+            process.wait()
+            raise
         # Kept so that the child is reaped when this process lives longer than the run.
         _children[str(self.folder.resolve())] = process
 
@@ -178,15 +189,19 @@ def _alone(lock: Path) -> Iterator[None]:
     """
     with suppress(OSError):
         if time.time() - lock.stat().st_mtime > STALE_SECONDS:
-            lock.unlink()
+            unlink(lock)
     try:
-        lock.open("x").close()
+        opened(lock, "x").close()
     except FileExistsError:
         raise UserError(f"The run {lock.parent.name} is being started already.", "See how it stands with: runs show") from None
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        try:
+            unlink(lock, missing_ok=True)
+        except OSError:  # it stays, as one whose owner died long ago
+            with suppress(OSError):
+                os.utime(lock, (0, 0))
 
 
 _children: dict[str, subprocess.Popen[bytes]] = {}
@@ -199,7 +214,7 @@ def spawn(command: list[str], log: Path, environment: Mapping[str, str]) -> subp
         options: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             options = {"creationflags": flags | subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-        with log.open("ab") as out:
+        with opened(log, "ab") as out:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=dict(environment), **options)
 
     return free(start)

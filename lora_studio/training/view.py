@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import explain_os_error, read_json
+from ..files import read_json
+from ..moving import move_folder
 from .events import FILE, RunEvent, read_events
 from .runs import PROCESS, Run, RunStatus, list_runs, summarize
 
@@ -177,30 +177,20 @@ def to_trash(run: Run, project_folder: Path) -> None:
     """Move a run's folder to the project's trash; its LoRA files stay. Raises UserError while it runs or when it cannot be moved."""
     if run.alive():
         raise UserError(f"The run {run.folder.name} is running.", "Stop it first.")
-    _move(run.folder, project_folder / TRASH / run.folder.name)
+    move_folder(run.folder, project_folder / TRASH / run.folder.name)
 
 
 def from_trash(project_folder: Path, runs_dir: Path, name: str) -> None:
     """Put a run back. Raises UserError when it is not in the trash."""
     if name not in trashed(project_folder):
         raise UserError(f"There is no run {name} in the trash.", "Load the list again: it may have been put back already.")
-    _move(project_folder / TRASH / name, runs_dir / name)
+    move_folder(project_folder / TRASH / name, runs_dir / name)
 
 
 def trashed(project_folder: Path) -> list[str]:
     """The names of the runs in the trash, oldest first."""
     folder = project_folder / TRASH
     return sorted(p.name for p in folder.iterdir() if (p / "config.json").is_file()) if folder.is_dir() else []
-
-
-def _move(source: Path, target: Path) -> None:
-    if target.exists():
-        raise UserError(f"{target} is there already.", "Rename one of the two folders.")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(str(source), str(target))
-    except OSError as error:
-        raise explain_os_error(error, target) or UserError(f"{source} could not be moved: {error}.", "Close the programs that use it.") from error
 
 
 def _config(run: Run) -> dict[str, Any]:

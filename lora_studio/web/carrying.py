@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse
 
 from ..errors import UserError
 from ..jobs import RUNNING
+from ..patience import unlink
 from ..project import Project
 from .app import JSON, NO_STORE, router
 from .body import build, read_body
@@ -100,7 +101,7 @@ def routes(context: Context) -> APIRouter:
     @own.delete(ONE + "/{file}")
     async def remove(project: str, file: str) -> Response:
         """Deletes a bundle; the run it was made of stays. {bundles}."""
-        await in_thread(lambda: packed(project, file).unlink(missing_ok=True))
+        await in_thread(lambda: unlink(packed(project, file), missing_ok=True))
         return await listed(project)
 
     return own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ..errors import UserError
+from ..files import atomic_write_bytes
+from ..patience import temporary_folder
 from .app import JSON, router
 from .body import read_body
 from .context import Context
@@ -32,10 +33,10 @@ def routes(context: Context) -> APIRouter:
         def work() -> Any:
             if not context.host.paths_allowed():  # such files name folders of this machine
                 raise UserError("Settings cannot be imported here: they name folders of this machine.", "Use the command: config import")
-            with tempfile.TemporaryDirectory() as folder:
+            with temporary_folder() as folder:
                 for name, text in files.items():
-                    (Path(folder) / name).write_text(text, encoding="utf-8")
-                paths = sorted((Path(folder) / name for name in files), key=lambda path: path.suffix == ".txt")
+                    atomic_write_bytes(folder / name, text.encode("utf-8"))
+                paths = sorted((folder / name for name in files), key=lambda path: path.suffix == ".txt")
                 return context.studio.import_settings(context.project(project), paths)
 
         return JSON(await in_thread(work))
@@ -46,13 +47,13 @@ def routes(context: Context) -> APIRouter:
 
         def work() -> bytes:
             found = context.run(context.project(project), run)
-            with tempfile.TemporaryDirectory() as folder:
-                lost = context.studio.export_settings(found.config(), Path(folder))
+            with temporary_folder() as folder:
+                lost = context.studio.export_settings(found.config(), folder)
                 data = io.BytesIO()
                 with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
-                    for path in sorted(Path(folder).iterdir()):
+                    for path in sorted(folder.iterdir()):
                         # The files name one another by where they were written.
-                        archive.writestr(path.name, path.read_text(encoding="utf-8").replace(Path(folder).absolute().as_posix() + "/", ""))
+                        archive.writestr(path.name, path.read_text(encoding="utf-8").replace(folder.absolute().as_posix() + "/", ""))
                     if lost:
                         archive.writestr("not_exported.txt", "".join(f"{option}: {reason}\n" for option, reason in lost))
             return data.getvalue()

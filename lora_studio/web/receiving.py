@@ -9,6 +9,8 @@ from fastapi import Request
 
 from ..errors import UserError
 from ..files import TEMPORARY_PREFIX
+from ..patience import HeldError, opened, replace, unlink, within
+from .gate import in_thread
 
 
 async def receive(request: Request, target: Path, largest: int, name: str, instead: str) -> int:
@@ -20,7 +22,8 @@ async def receive(request: Request, target: Path, largest: int, name: str, inste
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")
     written, expected = 0, int(request.headers.get("content-length") or -1)
     try:
-        with temporary.open("wb") as file:
+        file = await in_thread(opened, temporary, "wb")
+        with file:
             async for chunk in request.stream():
                 written += len(chunk)
                 if written > largest:
@@ -28,10 +31,12 @@ async def receive(request: Request, target: Path, largest: int, name: str, inste
                 file.write(chunk)
         if expected not in (-1, written):
             raise UserError(f"The upload of {name} broke off.", "Drop it again.")
-        temporary.replace(target)
+        await in_thread(replace, temporary, target)
+    except HeldError:
+        raise
     except OSError as error:
         raise UserError(f"{name} cannot be stored: {error.strerror}.", "Free some space, then drop it again.") from error
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError), within(0):  # the next upload of that name writes over it
+            unlink(temporary, missing_ok=True)
     return written

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -176,8 +177,8 @@ def test_full_disk_keeps_everything_whole(project: Project, monkeypatch: pytest.
     before = {path.name: path.read_bytes() for path in project.dataset_dir.glob("*.*") if path.is_file()}
     raw = raw_bytes(project)
 
-    def full(self: Image.Image, path: Path, **_: object) -> None:
-        Path(path).write_bytes(b"half")
+    def full(self: Image.Image, file: BinaryIO, **_: object) -> None:
+        file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     plan = plan_project(project, CropOptions(size="32"))

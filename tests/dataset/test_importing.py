@@ -117,7 +117,7 @@ def test_full_disk(tmp_path: Path, project: Project, monkeypatch: pytest.MonkeyP
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("lora_studio.dataset.importing.shutil.copyfile", full)
+    monkeypatch.setattr("lora_studio.patience.shutil.copyfile", full)
     with pytest.raises(UserError, match="disk is full"):
         import_images([tmp_path / "in"], project)
     assert source.read_bytes() == before

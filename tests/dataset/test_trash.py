@@ -47,14 +47,14 @@ def test_what_is_there_again_is_not_written_over(project: Project) -> None:
 
 def test_all_or_none(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     before = content(project.raw_dir)
-    real = trash.os.rename
+    real = os.rename
 
     def rename(source: Path, target: Path) -> None:
         if Path(source).name == "b.jpg" and Path(source).parent == project.raw_dir:
             raise PermissionError(13, "in use")
         real(source, target)
 
-    monkeypatch.setattr(trash.os, "rename", rename)
+    monkeypatch.setattr(os, "rename", rename)
     with pytest.raises(UserError):
         trash.take_out(project, "raw", ["a.png", "b.jpg"])
     assert content(project.raw_dir) == before

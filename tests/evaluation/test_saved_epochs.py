@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from lora_studio import moving
 from lora_studio.errors import UserError
 from lora_studio.evaluation import loras, trash
 from lora_studio.project import Project
@@ -124,16 +125,16 @@ def test_a_move_that_fails_leaves_everything_where_it_was(places: tuple[Project,
     project, lora_dir = places
     before = tree(project.output_dir, lora_dir)
     calls = 0
-    real = trash.move_file
+    real = moving.move_file
 
     def move(source: Path, target: Path) -> None:
         nonlocal calls
         calls += 1
         if calls == fails_at + 1:
-            raise OSError(errno.EBUSY, "in use", str(source))
+            raise OSError(errno.EIO, "Input/output error", str(source))
         real(source, target)
 
-    monkeypatch.setattr(trash, "move_file", move)
+    monkeypatch.setattr(moving, "move_file", move)
     with pytest.raises(UserError, match="could not be moved"):
         trash.keep_only(project, lora_dir, ["hana-02.safetensors"])
     assert tree(project.output_dir, lora_dir) == before
@@ -144,7 +145,7 @@ def test_a_process_that_died_in_the_middle_can_be_undone(places: tuple[Project, 
     project, lora_dir = places
     before = tree(project.output_dir, lora_dir)
     calls = 0
-    real = trash.move_file
+    real = moving.move_file
 
     def move(source: Path, target: Path) -> None:
         nonlocal calls
@@ -154,7 +155,7 @@ def test_a_process_that_died_in_the_middle_can_be_undone(places: tuple[Project, 
         real(source, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr(trash, "move_file", move)
+        patched.setattr(moving, "move_file", move)
         with pytest.raises(KeyboardInterrupt):
             trash.keep_only(project, lora_dir, ["hana-02.safetensors"])
     assert tree(project.output_dir, lora_dir) != before
@@ -175,16 +176,16 @@ def test_nothing_newer_is_overwritten(places: tuple[Project, Path]) -> None:
 def test_across_disks_a_copy_is_whole_before_the_original_goes(places: tuple[Project, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     project, lora_dir = places
     before = tree(project.output_dir, lora_dir)
-    real = Path.rename
+    real = os.rename
 
-    def rename(self: Path, target: Any) -> Any:
+    def rename(source: Path, target: Path) -> None:
         raise OSError(errno.EXDEV, "another disk")
 
-    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(os, "rename", rename)
     trash.keep_only(project, lora_dir, ["hana-02.safetensors"])
     assert not (project.output_dir / "hana-01.safetensors").exists()
     trash.restore(project, lora_dir)
-    monkeypatch.setattr(Path, "rename", real)
+    monkeypatch.setattr(os, "rename", real)
     assert tree(project.output_dir, lora_dir) == before
 
 

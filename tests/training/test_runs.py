@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -164,8 +165,32 @@ def test_a_full_disk_does_not_end_a_run_by_its_log(tmp_path: Path, monkeypatch: 
     def full(*args: object, **more: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "open", full)
-    writer.write("step", step=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(io, "open", full)
+        writer.write("step", step=1)
+    assert read_events(writer.path) == []
+    writer.write("step", step=2)
+    assert [e.data["step"] for e in read_events(writer.path)] == [1, 2]
+
+
+def test_an_event_that_was_written_in_part_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, real = EventWriter(tmp_path), io.open
+
+    class Short(io.FileIO):
+        """A disk that is full after ten bytes."""
+
+        def write(self, data: bytes) -> int:
+            if self.tell() >= 10:
+                raise OSError(28, "No space left on device")
+            return super().write(data[:10])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(io, "open", lambda path, mode, **more: Short(path, mode) if mode == "ab" else real(path, mode, **more))
+        writer.write("step", step=1)
+        writer.write("step", step=2)
+    assert writer.path.stat().st_size == 10
+    writer.write("step", step=3)
+    assert [(e.seq, e.data["step"]) for e in read_events(writer.path)] == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_only_the_last_start_decides(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -193,10 +194,10 @@ def test_an_upload_too_large_leaves_nothing(client: Any, context: Any, project: 
 
 
 def test_a_full_disk_is_said(client: Any, context: Any, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, target: Path) -> Path:
+    def full(source: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     answer = upload(client, "a.png", b"x")
     assert answer.status_code == 422 and "No space left" in answer.json()["error"]
     assert names(incoming(context)) == set()
