@@ -44,7 +44,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "training": BASE | {"dataset", "environment", "fetching", "parent"},
     "host": BASE | {"demo", "environment", "training.basefile"},
     "ui": BASE | {"studio", "host", "web", "environment"},
-    "trainer": {"cores", "errors", "files", "patience", "progress", "untrusted", "dataset", "training.config", "training.events"},
+    "trainer": {"cores", "errors", "files", "patience", "progress", "untrusted", "dataset", "training.config", "training.events", "training.places"},
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
         "studio", "ui", "host", "environment", "errors", "progress", "wording", "crop", "tagging", "editing", "evaluation", "training.config",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from lora_studio.untrusted import mapping, refuse, whole
 
 #: share of a card's memory that a driver which lends main memory leaves free when it has begun to do so
 NEARLY_NONE = 0.01
@@ -15,6 +18,14 @@ class Plan:
 
     parts: int = 1
     checkpointing: bool = False
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Plan:
+        """Raises RefusedError for what is no plan."""
+        found = mapping(values, "The run's plan.json")
+        if not isinstance(found.get("checkpointing"), bool):
+            raise refuse("The run's plan.json", found.get("checkpointing"), "is neither true nor false")
+        return cls(whole(found.get("parts"), "The run's plan.json", 1, 1024), found["checkpointing"])
 
     def slices(self, count: int) -> Iterator[slice]:
         """The pieces of `count` pictures, as even as possible, none empty."""

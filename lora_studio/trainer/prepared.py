@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,7 +18,7 @@ from lora_studio.trainer.average import Average
 from lora_studio.trainer.compiled import compile_blocks, undo
 from lora_studio.trainer.data import Dataset, LatentCache, batches_of_epoch, build_dataset, draw_batch
 from lora_studio.trainer.guard import StopAskedError, out_of_memory, release_memory
-from lora_studio.trainer.layout import find_quicker, lay_out
+from lora_studio.trainer.layout import channels_last, find_quicker, lay_out
 from lora_studio.trainer.lr import warmup_steps
 from lora_studio.trainer.models import BaseModel, load_base
 from lora_studio.trainer.network import LoraShape, attach
@@ -38,6 +39,7 @@ EVERY = 0.25
 #: share of the free graphics memory that a plan may fill: beyond, some drivers spill into the machine's memory and crawl
 FILL = 0.92
 PLAN, LAYOUT = "plan.json", "layout.json"
+Found = TypeVar("Found")
 
 
 class Prepared:
@@ -141,10 +143,10 @@ class Prepared:
 
     def _first_plan(self) -> Plan:
         """What an earlier start found out; else, on a graphics card, what a dry run says; else what the configuration says."""
-        config, file = self.config, self.dir / PLAN
-        known = self.team.tell(read_json(file) if file.is_file() else None)
+        config = self.config
+        known = self.team.tell(self._found_before(PLAN, Plan.from_dict))
         if known:
-            return Plan(**known)
+            return known
         if not (config.memory_plan and self.runtime.device.type == "cuda"):
             return self.plan
         self.events.write("phase", name="memory")
@@ -188,7 +190,7 @@ class Prepared:
     def _choose_layout(self) -> None:
         """On a graphics card the order of numbers that is quicker there; kept, so that a resumed run computes as before."""
         file, unet, device = self.dir / LAYOUT, self.model.unet, self.runtime.device
-        known = self.team.tell(read_json(file) if file.is_file() else None)
+        known = self.team.tell(self._found_before(LAYOUT, channels_last))
         if known is None and self.config.memory_plan and device.type == "cuda":
             try:
                 found = find_quicker(unet, self.rehearse, lambda: torch.cuda.synchronize(device))
@@ -196,12 +198,21 @@ class Prepared:
                 if not out_of_memory(error):
                     raise
                 found = False  # too tight for a rehearsal: as it is
-            known = self.team.tell({"channels_last": found})
+            known = self.team.tell(found)
             self.network.zero_grad()
             release_memory()
             if self.team.main:
-                atomic_write_json(file, known)
-        lay_out(unet, bool(known and known["channels_last"]))
+                atomic_write_json(file, {"channels_last": known})
+        lay_out(unet, bool(known))
+
+    def _found_before(self, name: str, read: Callable[[Any], Found]) -> Found | None:
+        """What an earlier start of the run measured; None where it did not, or where that cannot be used: it is measured anew."""
+        file = self.dir / name
+        try:
+            return read(read_json(file)) if file.is_file() else None
+        except UserError as error:
+            self.events.write("warning", message=f"{error.message} It is found out anew.")
+            return None
 
     def _compile(self) -> None:
         """Compile what is to be compiled, and look whether it computes the same; all processes or none."""

@@ -6,8 +6,9 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,9 +16,14 @@ from safetensors.torch import load, save
 
 from lora_studio.errors import UserError
 from lora_studio.files import atomic_write_bytes, atomic_write_json, read_json
+from lora_studio.untrusted import mapping, number, refuse, whole
 
 FORMAT = 1
 KEEP = 2
+#: numbers of a state: the least each may be, at most MOST; and those that are no whole numbers, with what they usually are
+COUNTS = {"step": 0, "epoch": 1, "batch": 0, "rollbacks": 0, "best_epoch": 0, "processes": 1}
+NUMBERS = {"loss_average": 0.0, "rate": 1.0, "best_loss": 0.0}
+MOST = 10**9
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,19 @@ class Position:
     best_epoch: int = 0
     best_loss: float = 0.0
     processes: int = 1
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Position:
+        """Raises RefusedError for a number that is none or cannot be, and for keys that are not known."""
+        what = "The run's state.json"
+        if unknown := sorted(set(values) - {f.name for f in fields(cls)}):
+            raise refuse(what, unknown, "is not known")
+        counts = {name: whole(values.get(name, low), what, low, MOST) for name, low in COUNTS.items()}
+        numbers = {name: number(values.get(name, usual), what, low=0) for name, usual in NUMBERS.items()}
+        scaler = values.get("scaler")
+        for value in mapping(scaler, what).values() if scaler is not None else ():
+            number(value, what)  # as they are: some of them must be whole
+        return cls(**counts, **numbers, scaler=scaler)
 
     def among(self, processes: int) -> Position:
         """The same place for another number of processes: a step of theirs takes another number of pictures."""
@@ -90,7 +109,7 @@ def load_state(folder: Path) -> tuple[Position, dict[str, torch.Tensor]] | None:
             facts = read_json(candidate / "state.json")
             if facts.pop("format") != FORMAT:
                 continue
-            return Position(**facts), load((candidate / "tensors.safetensors").read_bytes())
+            return Position.from_dict(facts), load((candidate / "tensors.safetensors").read_bytes())
         except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError, SafetensorError, UserError):
             continue
     return None

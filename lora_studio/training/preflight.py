@@ -15,7 +15,6 @@ from ..dataset.buckets import place
 from ..dataset.masks import has_mask
 from ..dataset.split import held_out
 from ..errors import UserError
-from ..files import validate_name
 from . import memory
 from .basefile import family_of
 from .config import TrainingConfig
@@ -82,10 +81,6 @@ def preflight(config: TrainingConfig, earlier_runs: Sequence[Path] = ()) -> Pref
     problems: list[str] = []
     warnings: list[str] = []
     family = _check_base(config, problems)
-    try:
-        validate_name(config.output_name)
-    except UserError as error:
-        problems.append(f"output_name: {error.message}")
 
     placed: list[tuple[tuple[int, int], int]] = []
     pictures: list[tuple[Path, str]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -15,8 +15,10 @@ from typing import Any
 from ..environment import Environment
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
+from ..untrusted import number, own_folder, whole
 from .config import TrainingConfig
 from .events import FILE, RunEvent, read_events, tail
+from .places import Granted, check_folder
 
 PROCESS = "process.json"
 COMMANDS = ("stop", "save", "sample")
@@ -88,16 +90,17 @@ class Run:
     def config(self) -> TrainingConfig:
         return TrainingConfig.from_dict(read_json(self.folder / "config.json"))
 
-    def start(self, environment: Environment | None = None) -> None:
-        """Start (or resume) the trainer as a process of its own.
+    def start(self, environment: Environment | None = None, granted: Granted | None = None) -> None:
+        """Start (or resume) the trainer as a process of its own; ``granted``: what it may use beside its project.
 
         Raises:
             UserError: it is running already, being started by someone else, or finished.
         """
         with _alone(self.folder / STARTING):
-            self._start(environment or Environment())
+            self._start(environment or Environment(), granted or Granted())
 
-    def _start(self, environment: Environment) -> None:
+    def _start(self, environment: Environment, granted: Granted) -> None:
+        check_folder(self.folder, [Path(place) for place in granted.places])
         state = self.status().state
         if state == "running":
             raise UserError(f"The run {self.folder.name} is running already.", "Stop it first, or wait for its end.")
@@ -105,7 +108,7 @@ class Run:
             raise UserError(f"The run {self.folder.name} is finished; there is nothing to resume.", "Start a new run.")
         for name in COMMANDS:
             (self.folder / "control" / name).unlink(missing_ok=True)
-        process = spawn(environment.module("lora_studio.trainer", str(self.folder)), self.folder / "console.log", environment.variables())
+        process = spawn(environment.module("lora_studio.trainer", *trainer_words(self.folder, granted)), self.folder / "console.log", environment.variables())
         atomic_write_json(self.folder / PROCESS, {"pid": process.pid, "created": _created(process.pid), "began": time.time()})
         # Kept so that the child is reaped when this process lives longer than the run.
         _children[str(self.folder.resolve())] = process
@@ -114,7 +117,7 @@ class Run:
         """Ask the trainer for ``stop``, ``save`` or ``sample``; it looks at each step."""
         if name not in COMMANDS:
             raise ValueError(name)
-        folder = self.folder / "control"
+        folder = own_folder(self.folder, self.folder / "control", f"The run {self.folder.name}")
         folder.mkdir(exist_ok=True)
         atomic_write_json(folder / name, {"time": time.time()})
 
@@ -125,8 +128,9 @@ class Run:
             return child.poll() is None
         try:
             known = read_json(self.folder / PROCESS)
-            return bool(known["created"]) and _created(int(known["pid"])) == known["created"]
-        except (UserError, KeyError, TypeError, ValueError):
+            began = number(known["created"], PROCESS, low=0)
+            return bool(began) and _created(whole(known["pid"], PROCESS, 1, 2**31 - 1)) == began
+        except (UserError, KeyError, TypeError, RecursionError):
             return False
 
     def status(self) -> RunStatus:
@@ -162,6 +166,12 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
     finally:
         lock.unlink(missing_ok=True)
+
+
+def trainer_words(run_dir: Path, granted: Granted) -> list[str]:
+    """What the trainer is started with: not the run's settings say where it may write, but whoever starts it."""
+    places: Sequence[str] = [word for place in granted.places for word in ("--place", place)]
+    return [*places, *(["--own"] if granted.own else []), str(run_dir)]
 
 
 _children: dict[str, subprocess.Popen[bytes]] = {}
