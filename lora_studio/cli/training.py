@@ -61,8 +61,8 @@ def preflight_text(check: Any) -> str:
     return "\n".join([*lines, *(f"WARNING  {w}" for w in check.warnings)])
 
 
-def follow(args: argparse.Namespace, studio: Studio, run: Any) -> Any:
-    """Show a run until it ends; Ctrl-C asks it to stop, a second one leaves it to itself."""
+def follow(args: argparse.Namespace, studio: Studio, run: Any, since: int = 0) -> Any:
+    """Show a run until it ends, from byte ``since`` of its events on; Ctrl-C asks it to stop, a second one leaves it to itself."""
     if args.detach:
         say(args, "It goes on by itself. See: runs show " + str(run.folder))
         return run.status()
@@ -90,7 +90,7 @@ def follow(args: argparse.Namespace, studio: Studio, run: Any) -> Any:
     asked = False
     while True:
         try:
-            status = run.follow(seen)
+            status = run.follow(seen, offset=since)
             break
         except KeyboardInterrupt:
             if asked:
@@ -128,8 +128,9 @@ def _runs(args: argparse.Namespace, studio: Studio) -> Any:
         say(args, "It stops after this step and can be resumed.")
         return run.status()
     if words[0] == "resume":
-        studio.resume(run)
-        return follow(args, studio, run)
+        since = run.events_size()
+        studio.resume(run, args.trust)
+        return follow(args, studio, run, since)
     status = run.status()
     for key, value in status.to_dict().items():
         if value not in (None, "", ()):
@@ -184,6 +185,7 @@ def register(add: Add) -> None:
     sub = add("runs", _runs, "runs PROJECT; runs show|stop|resume PROJECT_OR_RUN [NAME]")
     sub.add_argument("words", nargs="*", metavar="WORD")
     sub.add_argument("--detach", action="store_true", help="resume without waiting")
+    sub.add_argument("--trust", action="store_true", help="resume: the run is your own, the places outside of its project that it names are allowed")
 
     sub = add("config", _config, "settings from and for kohya's trainer: config import FILE.. --project P; config export PROJECT_OR_RUN --out DIR")
     sub.add_argument("action", choices=("import", "export"))

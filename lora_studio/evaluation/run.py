@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,17 +14,20 @@ from typing import Any
 from PIL import Image
 
 from ..files import atomic_path, atomic_write_json, atomic_write_text
+from ..patience import unlink
 from ..progress import Progress, silent
+from ..untrusted import is_inside, own_folder
 from .grid import draw_grid
 from .measure import Judge, Measured, Model, measure, of_kind
 from .options import NO_TAGGER, EvaluateOptions
 from .painter import Canvas, ModelPainter, Painter, describe
-from .prompts import TestPrompt, count_tags, make_prompts, subject
+from .prompts import KINDS, TestPrompt, count_tags, make_prompts, subject
 from .recommend import Recommendation, combined, recommend
 from .report import Row, Section, html
 from .setup import Setup, judge_for, read_setup
 
 DEFAULTS = EvaluateOptions()
+OUR_PICTURE = re.compile(rf"({'|'.join(KINDS)})-\d{{2,}}\.webp")
 
 
 def evaluate(
@@ -88,7 +92,7 @@ def evaluate(
     grid = draw_grid(grid_rows, [f"weight {w:g}" for w in options.weights], prompts[0].text) if options.weights else None
     best = next(e for e in epochs if e.model.epoch == choice.epoch)
     sections = [*(extra(best, prompts) if extra else ()), *picture_sections(base, epochs, prompts, choice.epoch)]
-    _write(out, report, html(report, sections, grid), grid, prompts, measured)
+    _write(out, setup.run_dir, report, html(report, sections, grid), grid, prompts, measured)
     progress(total, total, "done")
     return report
 
@@ -202,17 +206,20 @@ def picture_sections(
 
 def _write(
     out: Path,
+    run_dir: Path,
     report: dict[str, Any],
     page: str,
     grid: Image.Image | None,
     prompts: Sequence[TestPrompt],
     measured: Sequence[Measured],
 ) -> None:
+    top = run_dir if is_inside(run_dir, out) else out
     for entry in measured:
         folder = out / "pictures" / (f"epoch-{entry.model.epoch:02d}" if entry.model.lora else "base")
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.webp"):  # of an earlier evaluation with more pictures
-            old.unlink()
+        own_folder(top, folder, "The folder of the evaluation's pictures").mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():  # of an earlier evaluation with more pictures
+            if OUR_PICTURE.fullmatch(old.name):
+                unlink(old)
         numbers: dict[str, int] = {}
         for prompt, picture in zip(prompts, entry.pictures):
             n = numbers[prompt.kind] = numbers.get(prompt.kind, 0) + 1

@@ -27,7 +27,6 @@ from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import EventWriter
 from lora_studio.untrusted import file_name, mapping, number, text
 
-
 FILE = "session.json"
 
 

@@ -112,7 +112,7 @@ def launch_words(arguments: Sequence[str], processes: int) -> list[str]:
 
 
 def machines_command(run_dir: Path, processes: int, places: Sequence[str] = ()) -> str:
-    """What to type on each of two machines, `processes` on each; the run's folder must be one that both see. `places`: see the trainer's `--place`."""
+    """What to type on each of two machines, `processes` on each; both see the run's folder. `places`: see the trainer's `--place`."""
     allowed = "".join(f'--place "{place}" ' for place in places)
     return (
         f"accelerate launch --multi_gpu --num_machines 2 --num_processes {2 * processes} --machine_rank 0 "

@@ -7,7 +7,7 @@ remembered beside the person's own settings, never in the run: whoever sends a r
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -41,20 +41,45 @@ def asked(config: TrainingConfig, run_dir: Path) -> list[str]:
     """The places that a configuration names and that need a person's word: folders to write outside of the project, files of the network."""
     home = home_of(run_dir)
     outside = [place for place in _written(config) if not _is_below(home, place)]
-    return list(dict.fromkeys([*outside, *(place for place in _read(config) if is_network(place) and not _is_below(home, place))]))
+    return list(dict.fromkeys([*outside, *_elsewhere(config.to_dict(), [home])]))
+
+
+def named(config: TrainingConfig, run_dir: Path) -> list[str]:
+    """Every place that a run may ever need a word for, where links really lead: of one that a person says is their own."""
+    return list(dict.fromkeys([*_written(config), *_elsewhere(config.to_dict(), []), os.path.realpath(run_dir)]))
+
+
+def without_network(values: Any, project: Path, allowed: Collection[str] = ()) -> Any:
+    """What a project's file says, with "" for each file of the network that neither lies in the project nor was allowed to a run of it."""
+    if isinstance(values, dict):
+        return {k: without_network(v, project, allowed) for k, v in values.items()}
+    if isinstance(values, list):
+        return [without_network(v, project, allowed) for v in values]
+    return "" if isinstance(values, str) and is_network(values) and values not in allowed and not _is_below(project, values) else values
 
 
 def check(config: TrainingConfig, run_dir: Path, allowed: Iterable[str | Path] = ()) -> None:
     """Raises UserError, naming every place that a run may not use, and for links in its folder that lead out of it."""
     roots = [home_of(run_dir), *map(Path, allowed)]
-    refused = [place for place in _written(config) if not _may_write(place, roots)]
-    refused += [place for place in _read(config) if is_network(place) and not any(_is_below(root, place) for root in roots)]
+    refused = [place for place in _written(config) if not may_write(place, roots)]
+    refused += _elsewhere(config.to_dict(), roots)
+    _refuse(refused, run_dir)
+    check_folder(run_dir, roots)
+
+
+def check_read(values: Mapping[str, Any], run_dir: Path, allowed: Iterable[str | Path] = ()) -> None:
+    """The same for what only reads the files that a run's settings name: those of other machines are refused. ``values``: as config.json has them."""
+    roots = [home_of(run_dir), *map(Path, allowed)]
+    _refuse(_elsewhere(values, roots), run_dir)
+    check_folder(run_dir, roots)
+
+
+def _refuse(refused: Sequence[str], run_dir: Path) -> None:
     if refused:
         raise UserError(
             f"The settings of the run {Path(run_dir).name} name places outside of its project: {', '.join(dict.fromkeys(refused))}.",
             f'Nothing was done. If this run is your own, allow it once with the command: runs resume "{run_dir}" --trust',
         )
-    check_folder(run_dir, roots)
 
 
 def check_folder(run_dir: Path, roots: Sequence[Path] = ()) -> None:
@@ -64,19 +89,25 @@ def check_folder(run_dir: Path, roots: Sequence[Path] = ()) -> None:
         raise UserError(f"The run's folder {run_dir} is a link to another place.", "Open the project that it lies in.")
     with suppress(FileNotFoundError), os.scandir(run_dir) as entries:
         if links := sorted(entry.name for entry in entries if not is_inside(run_dir, Path(entry.path))):
-            raise UserError(f"In the run {run_dir.name} these are links to other places: {', '.join(links)}.", "Nothing was touched. Remove the links.")
+            what = f"In the run {run_dir.name} these are links to other places: {', '.join(links)}."
+            raise UserError(what, "Nothing was touched. Remove the links.")
 
 
 def _written(config: TrainingConfig) -> list[str]:
     return [place for place in (config.output_dir, config.lora_dir) if place]
 
 
-def _read(config: TrainingConfig) -> list[str]:
-    folders = [place for folder in config.folders for place in (folder.path, folder.conditioning_data_dir)]
-    return [place for place in (config.base, config.vae, config.network_weights, *folders) if place]
+def _elsewhere(values: Mapping[str, Any], roots: Sequence[Path]) -> list[str]:
+    """The files of other machines that settings name to be read, but for those below ``roots``."""
+    folders = values.get("folders")
+    rows = [folder if isinstance(folder, dict) else {"path": folder} for folder in folders] if isinstance(folders, list) else []
+    named = [values.get(key) for key in ("base", "vae", "network_weights")]
+    named += [row.get(key) for row in rows for key in ("path", "conditioning_data_dir")]
+    return [place for place in named if isinstance(place, str) and is_network(place) and not any(_is_below(root, place) for root in roots)]
 
 
-def _may_write(place: str, roots: Sequence[Path]) -> bool:
+def may_write(place: str, roots: Sequence[Path]) -> bool:
+    """Whether a folder really lies in one of these."""
     if is_network(place):  # a look at it would tell the other machine who we are
         roots = [root for root in roots if _is_below(root, place)]
     return any(is_inside(root, Path(place)) for root in roots)
@@ -128,7 +159,10 @@ def follow(moves: Sequence[tuple[Path, Path]]) -> None:
 
     with suppress(UserError, OSError), locked(file_of_this_machine().with_suffix(".lock")):
         known = _known()
-        after = {renamed(k, k): Granted(tuple(renamed(p, p if is_network(p) else _key(Path(p))) for p in one.places), one.own) for k, one in known.items()}
+        after = {
+            renamed(key, key): Granted(tuple(renamed(p, p if is_network(p) else _key(Path(p))) for p in one.places), one.own)
+            for key, one in known.items()
+        }
         if after != known:
             _write(after)
 

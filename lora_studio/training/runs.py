@@ -15,7 +15,7 @@ from typing import Any
 from ..environment import Environment
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
-from ..untrusted import number, own_folder, whole
+from ..untrusted import mapping, number, own_folder, whole
 from .config import TrainingConfig
 from .events import FILE, RunEvent, read_events, tail
 from .places import Granted, check_folder
@@ -90,6 +90,12 @@ class Run:
     def config(self) -> TrainingConfig:
         return TrainingConfig.from_dict(read_json(self.folder / "config.json"))
 
+    def told(self) -> dict[str, Any]:
+        """The settings as they stand in config.json, unchecked, for lists; empty where they cannot be read."""
+        with suppress(UserError, RecursionError):
+            return dict(mapping(read_json(self.folder / "config.json"), "config.json"))
+        return {}
+
     def start(self, environment: Environment | None = None, granted: Granted | None = None) -> None:
         """Start (or resume) the trainer as a process of its own; ``granted``: what it may use beside its project.
 
@@ -108,7 +114,8 @@ class Run:
             raise UserError(f"The run {self.folder.name} is finished; there is nothing to resume.", "Start a new run.")
         for name in COMMANDS:
             (self.folder / "control" / name).unlink(missing_ok=True)
-        process = spawn(environment.module("lora_studio.trainer", *trainer_words(self.folder, granted)), self.folder / "console.log", environment.variables())
+        words = trainer_words(self.folder, granted)
+        process = spawn(environment.module("lora_studio.trainer", *words), self.folder / "console.log", environment.variables())
         atomic_write_json(self.folder / PROCESS, {"pid": process.pid, "created": _created(process.pid), "began": time.time()})
         # Kept so that the child is reaped when this process lives longer than the run.
         _children[str(self.folder.resolve())] = process
@@ -136,9 +143,15 @@ class Run:
     def status(self) -> RunStatus:
         return summarize(self.folder, read_events(self.events_path), self.alive(), (self.folder / PROCESS).is_file())
 
-    def follow(self, seen: Callable[[RunEvent], None], pause: float = 0.3) -> RunStatus:
-        """Call ``seen`` with each event as it comes, until the run ends; returns the last status."""
-        offset = 0
+    def events_size(self) -> int:
+        """Bytes of events that there are now: where `follow` may begin, to tell only what comes."""
+        try:
+            return self.events_path.stat().st_size
+        except OSError:
+            return 0
+
+    def follow(self, seen: Callable[[RunEvent], None], pause: float = 0.3, offset: int = 0) -> RunStatus:
+        """Call ``seen`` with each event as it comes, from byte ``offset`` on, until the run ends; returns the last status."""
         while True:
             alive = self.alive()  # asked before reading: what it wrote last is then still read
             events, offset = tail(self.events_path, offset)

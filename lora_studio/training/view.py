@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import explain_os_error, read_json
+from ..files import explain_os_error
+from ..untrusted import own_folder
 from .events import FILE, RunEvent, read_events
 from .runs import PROCESS, Run, RunStatus, list_runs, summarize
 
@@ -27,7 +27,7 @@ def list_view(runs_dir: Path) -> list[dict[str, Any]]:
 
 def _line(run: Run) -> dict[str, Any]:
     status = status_of(run)
-    config = _config(run)
+    config = run.told()
     return {
         "name": run.folder.name,
         "state": status.state,
@@ -66,7 +66,7 @@ def detail(run: Run) -> dict[str, Any]:
         "validation": validation_points(events),
         "marks": epoch_marks(events),
         "samples": samples(run.folder, events),
-        "config": _config(run),
+        "config": run.told(),
     }
 
 
@@ -159,14 +159,18 @@ def to_trash(run: Run, project_folder: Path) -> None:
     """Move a run's folder to the project's trash; its LoRA files stay. Raises UserError while it runs or when it cannot be moved."""
     if run.alive():
         raise UserError(f"The run {run.folder.name} is running.", "Stop it first.")
-    _move(run.folder, project_folder / TRASH / run.folder.name)
+    _move(run.folder, _trash(project_folder) / run.folder.name)
 
 
 def from_trash(project_folder: Path, runs_dir: Path, name: str) -> None:
     """Put a run back. Raises UserError when it is not in the trash."""
     if name not in trashed(project_folder):
         raise UserError(f"There is no run {name} in the trash.", "Load the list again: it may have been put back already.")
-    _move(project_folder / TRASH / name, runs_dir / name)
+    _move(_trash(project_folder) / name, own_folder(project_folder, runs_dir, "The folder of runs") / name)
+
+
+def _trash(project_folder: Path) -> Path:
+    return own_folder(project_folder, project_folder / TRASH, "The trash of runs")
 
 
 def trashed(project_folder: Path) -> list[str]:
@@ -183,10 +187,3 @@ def _move(source: Path, target: Path) -> None:
         shutil.move(str(source), str(target))
     except OSError as error:
         raise explain_os_error(error, target) or UserError(f"{source} could not be moved: {error}.", "Close the programs that use it.") from error
-
-
-def _config(run: Run) -> dict[str, Any]:
-    with suppress(UserError):
-        found = read_json(run.folder / "config.json")
-        return found if isinstance(found, dict) else {}
-    return {}

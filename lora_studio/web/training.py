@@ -128,11 +128,7 @@ def routes(context: Context) -> APIRouter:
     async def history(project: str) -> Response:
         """The runs, newest first, those in the trash, whether TensorBoard is installed, and what was chosen for the last run."""
 
-        def look() -> dict[str, Any]:
-            opened = context.project(project)
-            return {**studio.run_history(opened), "chosen": opened.settings.get("train")}
-
-        return JSON(await in_thread(look))
+        return JSON(await in_thread(lambda: studio.run_history(context.project(project))))
 
     @own.get(RUN)
     async def detail(project: str, run: str) -> Response:
