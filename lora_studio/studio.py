@@ -543,6 +543,14 @@ class Studio:
             return found
         return kohya_use.use(kohya_toml.read(files), project, self.presets_dir, name, base)
 
+    def settings_of(self, run: Run) -> TrainingConfig:
+        """A run's configuration, to look at the files that it names. Raises UserError where those lie on another machine and nobody allowed it."""
+        from .training import places
+
+        config = run.config()
+        places.check_read(config.to_dict(), run.folder, self._granted(run).places)
+        return config
+
     def export_settings(self, config: TrainingConfig, folder: Path) -> tuple[tuple[str, str], ...]:
         """Write files for kohya's trainer; returns (option, reason) of what it will not do."""
         from .files import atomic_write_json, atomic_write_text

@@ -163,7 +163,7 @@ def _config_export(args: argparse.Namespace, studio: Studio) -> Any:
         raise UserError("config export needs a project or a run, and --out.", "For example: config export my_character --out kohya")
     where = Path(args.what[0])
     run = (where / "config.json").is_file()
-    config = studio.run(where).config() if run else studio.last_choice(studio.open(where))
+    config = studio.settings_of(studio.run(where)) if run else studio.last_choice(studio.open(where))
     lost = studio.export_settings(config, args.out)
     for option, reason in lost:
         say(args, f"Not done by kohya's trainer: {option}  ({reason})")

@@ -47,7 +47,7 @@ def routes(context: Context) -> APIRouter:
         def work() -> bytes:
             found = context.run(context.project(project), run)
             with tempfile.TemporaryDirectory() as folder:
-                lost = context.studio.export_settings(found.config(), Path(folder))
+                lost = context.studio.export_settings(context.studio.settings_of(found), Path(folder))
                 data = io.BytesIO()
                 with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
                     for path in sorted(Path(folder).iterdir()):
