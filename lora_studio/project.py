@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ def project_name(name: str) -> str:
         wrong = f"it begins with {cleaned[0]}, which has a meaning of its own here"
     elif cleaned.casefold() in WORDS:
         wrong = "it is a word of a command"
+    elif coded := re.search(r"%[0-9A-Fa-f]{2}", cleaned):
+        wrong = f"it contains {coded[0]}, which an address takes for another character"
     if wrong:
         raise UserError(f"The name {name!r} cannot be a project's: {wrong}.", "Put a letter or a digit first, or use another word.")
     return cleaned

@@ -82,8 +82,9 @@ class Studio:
         from .renaming import rename
         from .training import places
 
+        moved = self.lora_dir is not None and (self.lora_dir / project.name).is_dir()
         renamed = rename(project, project_name(name), self.lora_dir, project.folder.resolve().parent == self.projects_dir.resolve())
-        loras = [(self.lora_dir / project.name, self.lora_dir / renamed.name)] if self.lora_dir else []
+        loras = [(self.lora_dir / project.name, self.lora_dir / renamed.name)] if self.lora_dir and moved else []
         places.follow([(project.folder, renamed.folder), *loras])
         return renamed
 

@@ -72,7 +72,7 @@ class Outputs:
         file = self.dir / FILE
         if file.is_file():
             return Session.from_dict(read_json(file))
-        session = Session(secrets.token_hex(8), time.time(), export.free_stem(self.config.output_name.strip(), self.folders, lambda path: False))
+        session = Session(secrets.token_hex(8), time.time(), export.free_stem(self.config.output_name, self.folders, lambda path: False))
         atomic_write_json(file, asdict(session))
         return session
 
@@ -183,7 +183,7 @@ class Outputs:
             self._take_name(self.files.names)
 
     def _take_name(self, is_ours: Callable[[Path], bool]) -> None:
-        before, stem = self.session.stem, export.free_stem(self.config.output_name.strip(), self.folders, is_ours)
+        before, stem = self.session.stem, export.free_stem(self.config.output_name, self.folders, is_ours)
         self.session = replace(self.session, stem=stem)
         atomic_write_json(self.dir / FILE, asdict(self.session))
         self.events.write("warning", message=f"LoRAs named {before} are there already: this run goes on as {stem}.")

@@ -223,6 +223,8 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> tuple[Any, list
             problems.append(f"{prefix}{f.name}: {error}, got {values[f.name]!r}")
             continue
         mistake = _out_of_bounds(f.name, parsed[f.name])
+        if f.name == "output_name" and not mistake:
+            parsed[f.name] = validate_name(parsed[f.name])
         if mistake:
             problems.append(f"{prefix}{f.name}: {mistake}, got {values[f.name]!r}")
     return (None if problems else cls(**parsed)), problems
