@@ -184,6 +184,22 @@ def test_a_received_preset_says_not_where_files_go(tmp_path: Path, studio: Studi
         presets.settings("nice", "sd1", studio.presets_dir)
 
 
+def test_settings_of_another_trainer_name_no_other_machine(tmp_path: Path, studio: Studio, nobody_looks: None) -> None:
+    """What such a file names there is told, and the rest of it is taken."""
+    pytest.importorskip("tomlkit")
+    project = studio.open(received(tmp_path / "elsewhere" / "mira").parent.parent)
+    config = tmp_path / "config.toml"
+    names = ("pretrained_model_name_or_path", "vae", "train_data_dir", "dataset_config", "sample_prompts")
+    config.write_text("".join(f"{name} = '{SHARE}\\x.toml'\n" for name in names) + "max_train_epochs = 7\n", encoding="utf-8")
+    dataset = tmp_path / "dataset.toml"
+    subsets = "".join(f"[[datasets.subsets]]\nimage_dir = '{SHARE}\\{name}'\n" for name in "de")
+    dataset.write_text(f"[[datasets]]\n{subsets}", encoding="utf-8")
+    taken = studio.import_settings(project, [config], "one")
+    assert not isinstance(taken, dict) and (taken.base, taken.folders) == ("", ()) and HOST in " ".join(taken.notes)
+    with_folders = studio.import_settings(project, [config, dataset], "two")
+    assert not isinstance(with_folders, dict) and with_folders.folders == () and " ".join(with_folders.notes).count("not looked at") == 2
+
+
 @pytest.mark.parametrize("part", ["samples", "state", "control", "tensorboard", "evaluation", "console.log", "events.jsonl", "session.json"])
 def test_links_in_a_run_are_not_followed(tmp_path: Path, studio: Studio, started: list[list[str]], part: str) -> None:
     run = received(tmp_path / "elsewhere" / "mira", session={"id": "x", "started": 1, "stem": "mira"})
