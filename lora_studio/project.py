@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,42 @@ from .files import TEMPORARY_PREFIX, atomic_write_json, explain_os_error, new_na
 
 VERSION = 1
 FILE = "project.json"
+
+
+#: words that commands take for something else where a project's name may stand: `runs show`, `runs stop`, `runs resume`
+WORDS = frozenset({"show", "stop", "resume"})
+
+
+def project_name(name: str) -> str:
+    """The name, as `validate_name` gives it, if a project of that name is found on the page, by programs and by commands.
+
+    Raises UserError otherwise. Folders that are called so already can be opened by their path.
+    """
+    cleaned = validate_name(name)
+    wrong = ""
+    if cleaned[0] in "_@-":
+        wrong = f"it begins with {cleaned[0]}, which has a meaning of its own here"
+    elif cleaned.casefold() in WORDS:
+        wrong = "it is a word of a command"
+    elif coded := re.search(r"%[0-9A-Fa-f]{2}", cleaned):
+        wrong = f"it contains {coded[0]}, which an address takes for another character"
+    if wrong:
+        raise UserError(f"The name {name!r} cannot be a project's: {wrong}.", "Put a letter or a digit first, or use another word.")
+    return cleaned
+
+
+def is_project_name(name: str) -> bool:
+    """Whether `project_name` takes a name as it is."""
+    try:
+        return project_name(name) == name
+    except UserError:
+        return False
+
+
+def is_project(folder: str | Path) -> bool:
+    """Whether a folder could be opened as a project; its project.json is not read."""
+    folder = Path(folder)
+    return any((folder / part).exists() for part in (FILE, "dataset", "raw"))
 
 
 @dataclass(frozen=True)
@@ -57,7 +94,7 @@ class Project:
         A folder left empty by an earlier attempt is taken over. Raises UserError for a
         name that cannot be used and for a project that already has something in it.
         """
-        name = validate_name(name)
+        name = project_name(name)
         folder = Path(projects_dir) / name
         if not folder.is_dir():
             new_name(name)

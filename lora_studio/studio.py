@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from .environment import Environment
 from .errors import UserError
 from .progress import Progress, silent
-from .project import Project
+from .project import Project, is_project, project_name
+from .untrusted import is_network
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .training.config import TrainingConfig
     from .training.inspect import Inspection
     from .training.kohya_use import Taken
+    from .training.places import Granted
     from .training.preflight import Preflight
     from .training.prepare import Draft, Start
     from .training.runs import Run, RunStatus
@@ -58,10 +60,9 @@ class Studio:
     def new(self, name: str, images: Sequence[str | Path], progress: Progress = silent) -> dict[str, Any]:
         """Make a project and copy pictures (files or folders) into its ``raw/``."""
         from .dataset import import_images
-        from .files import validate_name
         from .patience import rmtree
 
-        fresh = not (self.projects_dir / validate_name(name)).exists()
+        fresh = not (self.projects_dir / project_name(name)).exists()
         project = Project.create(self.projects_dir, name)
         try:
             report = import_images(images, project, progress)
@@ -74,15 +75,20 @@ class Studio:
     def open(self, name: str | Path) -> Project:
         """A project by folder or by name; a ``Loras/<name>/`` folder of the Colab notebooks works as it is."""
         path = Path(name)
-        if not path.is_dir() and (self.projects_dir / path).is_dir():
+        if (self.projects_dir / path).is_dir() and not is_project(path):  # a folder of that name may lie where somebody just is
             path = self.projects_dir / path
         return Project.open(path)
 
     def rename(self, project: Project, name: str) -> Project:
         """Give a project another name; of a folder that lies elsewhere only the name in its project.json. LoRA files keep theirs."""
         from .renaming import rename
+        from .training import places
 
-        return rename(project, name, self.lora_dir, project.folder.resolve().parent == self.projects_dir.resolve())
+        moved = self.lora_dir is not None and (self.lora_dir / project.name).is_dir()
+        renamed = rename(project, project_name(name), self.lora_dir, project.folder.resolve().parent == self.projects_dir.resolve())
+        loras = [(self.lora_dir / project.name, self.lora_dir / renamed.name)] if self.lora_dir and moved else []
+        places.follow([(project.folder, renamed.folder), *loras])
+        return renamed
 
     def add_images(self, project: Project, images: Sequence[str | Path], progress: Progress = silent) -> dict[str, Any]:
         """Copy more pictures into a project."""
@@ -541,6 +547,14 @@ class Studio:
             return found
         return kohya_use.use(kohya_toml.read(files), project, self.presets_dir, name, base)
 
+    def settings_of(self, run: Run) -> TrainingConfig:
+        """A run's configuration, to look at the files that it names. Raises UserError where those lie on another machine and nobody allowed it."""
+        from .training import places
+
+        config = run.config()
+        places.check_read(config.to_dict(), run.folder, self._granted(run).places)
+        return config
+
     def export_settings(self, config: TrainingConfig, folder: Path) -> tuple[tuple[str, str], ...]:
         """Write files for kohya's trainer; returns (option, reason) of what it will not do."""
         from .files import atomic_write_json, atomic_write_text
@@ -561,10 +575,18 @@ class Studio:
 
     def last_choice(self, project: Project) -> TrainingConfig:
         """The configuration that the project's training step stands at. Raises UserError before a base was chosen."""
-        chosen = project.settings.get("train")
+        chosen = self._chosen(project)
         if not isinstance(chosen, dict) or not chosen.get("base"):
             raise UserError("No base is chosen for this project yet.", "Choose one in the Train step, or give a run: runs PROJECT lists them.")
-        return self.configure(project, chosen["base"], chosen.get("preset") or "character", chosen.get("settings") or {})
+        from .training.prepare import configure_from_form
+
+        return configure_from_form(self._training_start(project, chosen["base"], chosen.get("preset") or "character"), chosen.get("settings") or {})
+
+    def _chosen(self, project: Project) -> Any:
+        """What was chosen for the last training, as the project's file says; nothing of it that only a look at would tell another machine of us."""
+        from .training import places
+
+        return places.without_network(project.settings.get("train"), project.folder, places.granted_below(project.folder))
 
     def preflight(self, project: Project, config: TrainingConfig) -> Preflight:
         """What the run will be, and what is wrong with it."""
@@ -573,12 +595,12 @@ class Studio:
         return preflight(config, sorted(project.runs_dir.glob("*")) if project.runs_dir.is_dir() else ())
 
     def train(self, project: Project, config: TrainingConfig) -> Run:
-        """Check, write the run's folder and start the trainer as a process of its own."""
-        from .training.runs import Run
+        """Check, write the run's folder and start the trainer as a process of its own.
 
-        self.preflight(project, config).raise_problems()
-        run = Run.create(project.runs_dir, config)
-        run.start(self.environment)
+        The configuration is a person's: the places outside of the project that it names are allowed to the run, on this machine.
+        """
+        run = self.prepare_run(project, config)
+        run.start(self.environment, self._granted(run))
         return run
 
     def start_training(self, project: Project, base: str | Path, preset: str, settings: Mapping[str, Any]) -> Run:
@@ -590,11 +612,12 @@ class Studio:
         return run
 
     def run_history(self, project: Project) -> dict[str, Any]:
-        """Every run as a line, newest first, the names of those in the trash, and whether TensorBoard can show them."""
+        """Every run as a line, newest first, the the names in the trash, whether TensorBoard can show them, and what was chosen last."""
         from .training import tensorboard, view
 
         board = tensorboard.installed(self.environment)
-        return {"runs": view.list_view(project.runs_dir), "trash": view.trashed(project.folder), "tensorboard": board}
+        runs, trash = view.list_view(project.runs_dir), view.trashed(project.folder)
+        return {"runs": runs, "trash": trash, "tensorboard": board, "chosen": self._chosen(project)}
 
     def cut_off_run(self, project: Project) -> dict[str, Any] | None:
         """The project's newest run if it ended without a word: what may be resumed."""
@@ -653,9 +676,19 @@ class Studio:
             raise UserError(f"The run {run.folder.name} is not running.")
         run.command("stop")
 
-    def resume(self, run: Run) -> None:
-        """Go on from the last saved state."""
-        run.start(self.environment)
+    def resume(self, run: Run, trust: bool = False) -> None:
+        """Go on from the last saved state. ``trust``: a person says that the run is their own, with whatever places it names.
+
+        Raises UserError where its settings name places outside of its project that nobody allowed on this machine.
+        """
+        from .training import places
+
+        config = run.config()
+        if trust:
+            places.grant(run.folder, places.named(config, run.folder), own=True)
+        granted = self._granted(run)
+        places.check(config, run.folder, granted.places)
+        run.start(self.environment, granted)
 
     def inspect(self, file: Path, base: Path | None = None) -> Inspection:
         """What a LoRA file holds, and whether it fits a checkpoint."""
@@ -668,10 +701,18 @@ class Studio:
 
     def prepare_run(self, project: Project, config: TrainingConfig) -> Run:
         """Check and write a run's folder; nothing is started."""
+        from .training import places
         from .training.runs import Run
+        from .untrusted import own_folder
 
+        own_folder(project.folder, project.runs_dir, f"The folder of runs of {project.name}")
+        future = project.runs_dir / "new"
+        chosen = places.asked(config, future)
+        places.check(config, future, chosen)
         self.preflight(project, config).raise_problems()
-        return Run.create(project.runs_dir, config)
+        run = Run.create(project.runs_dir, config)
+        places.grant(run.folder, chosen, own=True)
+        return run
 
     def prepare_training(self, project: Project, base: str | Path, preset: str, settings: Mapping[str, Any]) -> Run:
         """The run that a form chose, checked and written, for another machine to start; the choice is remembered."""
@@ -682,8 +723,10 @@ class Studio:
         return run
 
     def bundles_dir(self, project: Project) -> Path:
-        """Where bundles that the page makes lie."""
-        return project.folder / "bundles"
+        """Where bundles that the page makes lie. Raises RefusedError for a link to elsewhere: we write and delete there."""
+        from .untrusted import own_folder
+
+        return own_folder(project.folder, project.folder / "bundles", f"The folder of bundles of {project.name}")
 
     def bundles(self, project: Project) -> list[dict[str, Any]]:
         """What the page packed of a project, the newest first: file, bytes, changed."""
@@ -706,11 +749,15 @@ class Studio:
         """
         from .bundle import place
         from .demo import checkpoint_path
+        from .training import places
 
         beside = [self.lora_dir.parent / "Stable-diffusion"] if self.lora_dir else []
         known = [checkpoint_path(), *beside, Path("models") / "Stable-diffusion"]
         demo = base is not None and str(base) == DEMO_BASE
-        return place(file, self.projects_dir, self.lora_dir, checkpoint_path() if demo else base, known, progress, train, settings)
+        placed = place(file, self.projects_dir, self.lora_dir, checkpoint_path() if demo else base, known, progress, train, settings)
+        if self.lora_dir is not None:
+            places.grant(Path(placed.run), [(self.lora_dir / Path(placed.folder).name).absolute()])
+        return placed
 
     # -- evaluation ----------------------------------------------------------
 
@@ -814,6 +861,13 @@ class Studio:
 
     # -- helpers -------------------------------------------------------------
 
+    def _granted(self, run: Run) -> Granted:
+        """What a run may use beside its project: the LoRA folder, and what a person allowed it on this machine."""
+        from .training.places import Granted, granted
+
+        known = granted(run.folder)
+        return Granted((*([str(self.lora_dir.absolute())] if self.lora_dir else []), *known.places), known.own)
+
     def _remember(self, project: Project, step: str, options: dict[str, Any]) -> None:
         now = Project.open(project.folder)
         replace(now, settings={**now.settings, step: _plain(options)}).save()
@@ -822,7 +876,7 @@ class Studio:
     def _is_demo(base: str) -> bool:
         from .demo import checkpoint_path
 
-        return Path(base).resolve() == checkpoint_path().resolve()
+        return not is_network(base) and Path(base).resolve() == checkpoint_path().resolve()
 
     def _training_start(self, project: Project, base: str | Path, preset: str) -> Start:
         from .demo import checkpoint_path

@@ -76,6 +76,15 @@ def is_inside(folder: Path, path: Path) -> bool:
         return False
 
 
+def is_network(path: str) -> bool:
+    """Whether a path names another machine (`\\\\host\\share`) or a device: on Windows a mere look at it sends that machine the person's log-in."""
+    plain = path.strip().replace("/", "\\")
+    if plain.startswith("\\??\\"):
+        plain = "\\\\?\\" + plain[4:]
+    local = plain.startswith("\\\\?\\") and plain[5:7] == ":\\"
+    return plain.startswith("\\\\") and not local
+
+
 def own_folder(root: Path, folder: Path, what: str) -> Path:
     """`folder` if what is written there lands below `root`: no link on the way leads out of it. It need not exist yet."""
     if not is_inside(root, folder):

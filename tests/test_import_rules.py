@@ -54,7 +54,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "ui": BASE | {"environment", "host", "proxies", "studio", "web"},
     "trainer": {
         "awake", "cards", "cores", "dataset", "endings", "errors", "failures", "files", "nvidia", "parent", "patience", "processes", "progress",
-        "training.config", "training.events", "training.memory", "untrusted",
+        "training.config", "training.events", "training.memory", "training.places", "untrusted",
     },
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {

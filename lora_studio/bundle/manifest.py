@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -94,9 +95,9 @@ def read_manifest(archive: zipfile.ZipFile, name: str) -> Manifest:
 def _check_names(found: Manifest, archive: zipfile.ZipFile, name: str) -> None:
     seen: set[str] = set()
     for path, (size, _) in found.files.items():
-        if path.lower() in seen or not is_safe(path, found.run):
+        if key_of(path) in seen or not is_safe(path, found.run):
             raise UserError(f"{name} holds a file that does not belong there: {path}", "Nothing was written: do not use this file.")
-        seen.add(path.lower())
+        seen.add(key_of(path))
         try:
             info = archive.getinfo(path)
         except KeyError:
@@ -110,6 +111,11 @@ def _check_names(found: Manifest, archive: zipfile.ZipFile, name: str) -> None:
         for place in (folder.get("path"), folder.get("conditioning_data_dir")):
             if place and not re.fullmatch(r"dataset|(folders|masks)/\d+", str(place)):
                 raise UserError(f"{name} names a folder that does not belong there: {place}", "Do not use it.")
+
+
+def key_of(path: str) -> str:
+    """The same for names that are one file on some system: there small and capital letters, or ways to write an accent, do not differ."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
 def is_safe(path: str, run: str) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 import secrets
 import time
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path, PureWindowsPath
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from .. import __version__
 from ..errors import UserError
@@ -19,11 +21,16 @@ from ..patience import opened
 from ..progress import Progress, silent
 from ..project import FILE as PROJECT_FILE
 from ..project import Project
+from ..training.basefile import family_of, read_header
 from ..training.config import TrainingConfig
 from ..training.events import read_events
+from ..training.places import check_read, granted
 from ..training.runs import Run
+from ..training.saved import saved_file
+from ..untrusted import is_inside, is_network
 from .launcher import READ_ME, START
-from .manifest import ALLOWED, MANIFEST, Manifest, Model, blocks, hash_of, is_safe, size_of
+from .manifest import ALLOWED, MANIFEST, Manifest, Model, blocks, hash_of, is_safe, key_of, size_of
+from .nameless import board_name, last_part, plain_json, plain_lines, plain_page, plain_text
 
 MB = 1_000_000
 #: of a run's folder: what belongs to this machine or this moment
@@ -37,9 +44,16 @@ class _Contents:
 
     files: dict[str, Path] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    by_key: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, path: Path, run: str) -> None:
-        if is_safe(name, run):
+    def add(self, name: str, path: Path, run: str, root: Path | None = None) -> None:
+        """``root``: the folder that the file must really lie in, links followed: nothing else of this machine is packed."""
+        if root is not None and not is_inside(root, path):
+            self.left_out.append((name, "It is a link to another place."))
+        elif is_safe(name, run):
+            other = self.by_key.setdefault(key_of(name), name)
+            if other != name:
+                raise UserError(f"{other} and {name} would be one file on Windows and macOS.", "Rename one of the two, then pack again.")
             self.files[name] = path
         elif not path.name.startswith((TEMPORARY_PREFIX, ".writing-")):
             self.left_out.append((name, "Its name or kind cannot be packed."))
@@ -56,29 +70,60 @@ def pack(
     if run.alive():
         raise UserError(f"The run {run.folder.name} is running.", "Stop it first: what it is doing would be packed by halves.")
     config = run.config()
+    check_read(config.to_dict(), run.folder, granted(run.folder).places)
     _name_files(run, config, lora_dir)
     found = _Contents()
     manifest = Manifest(project.name, run.folder.name, f"lora_studio {__version__}", time.time(), base=Model("", 0, ""))
     manifest = replace(manifest, folders=_folders(found, project, config, manifest.run))
+    settings = _settings(config, manifest.folders)
     _run_files(found, run, manifest.run)
     _loras(found, run, config, manifest.run)
     models = _models(found, config, include_base, manifest.run, progress)
     if (project.folder / PROJECT_FILE).is_file():
         found.add(PROJECT_FILE, project.folder / PROJECT_FILE, manifest.run)
     with atomic_path(out) as temporary:
-        hashes = _write(temporary, out.name, found, replace(manifest, **models), progress)
+        hashes = _write(temporary, out.name, found, replace(manifest, **models), settings, progress)
     return {
         "file": str(out), "bytes": out.stat().st_size, "files": len(hashes), "run": manifest.run, "project": project.name,
         "base": models["base"].name, "base_included": bool(models["base"].member), "left_out": [list(row) for row in found.left_out],
+        "outside": sorted({f.path for f in config.folders if not is_inside(project.folder, Path(f.path))}),
         "command": f"python {out.name}" + ("" if models["base"].member else f" --base {models['base'].name}"),
     }  # fmt: skip
+
+
+def _settings(config: TrainingConfig, folders: Sequence[Mapping[str, Any]]) -> bytes:
+    """The run's settings as they travel: files by name alone, folders as they lie in the bundle."""
+    files = {key: last_part(getattr(config, key)) for key in ("base", "vae", "network_weights")}
+    values = {**config.to_dict(), **files, "folders": [dict(f) for f in folders], "output_dir": "output", "lora_dir": ""}
+    return json.dumps(values, ensure_ascii=False, indent=2).encode("utf-8")
+
+
+def _project_settings(data: bytes) -> bytes:
+    """The project's settings without folders of this machine that were chosen for its training: the run has them with it."""
+    try:
+        found = json.loads(data.decode("utf-8-sig"))
+        found.get("settings", {}).pop("folders", None)
+    except (ValueError, AttributeError, RecursionError):
+        return plain_json(data)
+    return plain_json(json.dumps(found, ensure_ascii=False).encode("utf-8"))
+
+
+#: how files leave this machine that may name its folders: by their ending, or by the whole name where that says more
+AS_THEY_LEAVE: tuple[tuple[re.Pattern[str], Callable[[bytes], bytes]], ...] = (
+    (re.compile(r"project\.json"), _project_settings),
+    (re.compile(r"runs/.*\.jsonl"), plain_lines),
+    (re.compile(r"runs/.*\.log"), lambda data: plain_text(data.decode("utf-8", "replace")).encode("utf-8")),
+    (re.compile(r"runs/.*\.html"), plain_page),
+    (re.compile(r"(runs|output)/.*\.json"), plain_json),
+)
 
 
 def _name_files(run: Run, config: TrainingConfig, lora_dir: Path | None) -> None:
     """Decide here what the run's LoRA files are called: the other machine cannot see which names are taken."""
     if (run.folder / "session.json").is_file():
         return
-    places = [Path(p) for p in (config.output_dir, config.lora_dir, lora_dir / Path(config.output_dir).parent.name if lora_dir else "") if str(p)]
+    named = [place for place in (config.output_dir, config.lora_dir) if place and not is_network(place)]
+    places = [*map(Path, named), *([lora_dir / Path(config.output_dir).parent.name] if lora_dir else [])]
     taken = {p.name.lower() for place in places if place.is_dir() for p in place.iterdir()}
     number = 1
     while True:
@@ -110,7 +155,7 @@ def _flat_folder(found: _Contents, folder: Path, name: str, suffixes: frozenset[
         raise UserError(f"The folder {folder} does not exist.", "Put it back, or choose other folders for the training.")
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith((TEMPORARY_PREFIX, "._")):
-            found.add(f"{name}/{path.name}", path, run)
+            found.add(f"{name}/{path.name}", path, run, folder)
 
 
 def _run_files(found: _Contents, run: Run, name: str) -> None:
@@ -118,14 +163,19 @@ def _run_files(found: _Contents, run: Run, name: str) -> None:
     for path in sorted(run.folder.rglob("*")):
         inside = path.relative_to(run.folder).as_posix()
         if path.is_file() and inside.split("/")[0] not in left_out and not any(part.startswith(".") for part in inside.split("/")):
-            found.add(f"runs/{name}/{inside}", path, name)
+            place = "/".join(["runs", name, *inside.split("/")[:-1], board_name(path.name)])
+            while place in found.files:  # written by two machines in one second
+                place += ".0"
+            found.add(place, path, name, run.folder)
 
 
 def _loras(found: _Contents, run: Run, config: TrainingConfig, name: str) -> None:
     """The epochs that the run saved and that are still there, with picture and notes."""
     for event in read_events(run.events_path):
         if event.type == "checkpoint":
-            saved = Path(config.output_dir) / PureWindowsPath(str(event.data.get("path", ""))).name
+            saved = saved_file(run.folder, event.data, config.to_dict())
+            if saved is None:
+                continue
             for suffix in (".safetensors", ".json", ".png"):
                 path = saved.with_suffix(suffix)
                 if path.is_file():
@@ -142,7 +192,9 @@ def _models(found: _Contents, config: TrainingConfig, include: bool, run: str, p
             raise UserError(f"{path} does not exist.", "Put it back, or choose another one.")
         progress(0, 0, f"Reading {path.name}")
         model = Model(path.name, size_of(path), hash_of(path))
-        if include or always:
+        if (include or always) and not _is_model(path):
+            found.left_out.append((path.name, "It is no model that can be packed: only .safetensors files and diffusers folders are."))
+        elif include or always:
             model = replace(model, member=f"models/{key}/{path.name}")
             for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path, path.with_suffix(".yaml")]:
                 if file.is_file():
@@ -152,7 +204,15 @@ def _models(found: _Contents, config: TrainingConfig, include: bool, run: str, p
     return models
 
 
-def _write(path: Path, name: str, found: _Contents, manifest: Manifest, progress: Progress) -> dict[str, tuple[int, str]]:
+def _is_model(path: Path) -> bool:
+    """Whether it is a model, and not just any file or folder that settings name."""
+    try:
+        return bool(family_of(path)) if path.is_dir() else path.suffix.lower() == ".safetensors" and bool(read_header(path))
+    except (UserError, OSError, ValueError):
+        return False
+
+
+def _write(path: Path, name: str, found: _Contents, manifest: Manifest, settings: bytes, progress: Progress) -> dict[str, tuple[int, str]]:
     """The zip file. Hashes are taken from the very bytes that go in; the list of files comes last."""
     total = sum(p.stat().st_size for p in found.files.values())
     done = 0
@@ -163,7 +223,8 @@ def _write(path: Path, name: str, found: _Contents, manifest: Manifest, progress
         for inside, source in found.files.items():
             digest, size = hashlib.sha256(), 0
             try:
-                with opened(source, "rb") as file, archive.open(_entry(inside, source.stat().st_mtime), "w", force_zip64=True) as member:
+                entry = _entry(inside, source.stat().st_mtime)
+                with _leaving(inside, source, manifest, settings) as file, archive.open(entry, "w", force_zip64=True) as member:
                     for block in blocks(file):
                         member.write(block)
                         digest.update(block)
@@ -176,6 +237,16 @@ def _write(path: Path, name: str, found: _Contents, manifest: Manifest, progress
         text = json.dumps(replace(manifest, files=files).to_dict(), ensure_ascii=False, indent=1)
         archive.writestr(_entry(MANIFEST, manifest.made), text.encode("utf-8"))
     return files
+
+
+def _leaving(name: str, source: Path, manifest: Manifest, settings: bytes) -> BinaryIO:
+    """A file as it goes into the bundle."""
+    if name == f"runs/{manifest.run}/config.json":
+        return io.BytesIO(settings)
+    for pattern, change in AS_THEY_LEAVE:
+        if pattern.fullmatch(name):
+            return io.BytesIO(change(source.read_bytes()))
+    return opened(source, "rb")
 
 
 def _entry(name: str, changed: float) -> zipfile.ZipInfo:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..files import TEMPORARY_PREFIX, atomic_path, atomic_write_json, atomic_write_text, read_json
 from ..patience import opened, temporary_folder
 from ..progress import Progress, silent
+from ..project import is_project_name
 from ..training.basefile import read_header
 from ..training.config import TrainingConfig
 from ..training.events import FILE as EVENTS
-from ..training.events import read_events
+from ..training.events import RunEvent, read_events
+from ..training.places import granted, may_write
 from ..training.runs import PROCESS, Run
+from ..training.saved import name_of
+from ..untrusted import RefusedError, own_folder
 from .manifest import Manifest, Model, blocks, hash_of, read_manifest, size_of
 
 MB = 1_000_000
@@ -79,12 +84,14 @@ class _Placing:
         self.total = max(1, sum(size for size, _ in manifest.files.values()))
         self.done = 0
         self.left_out: list[tuple[str, str]] = []
-        config = self.run_dir / "config.json"
-        self.own_lora_dir = str(read_json(config).get("lora_dir", "")) if config.is_file() else ""
+        self.own_lora_dir = self._own_lora_dir()
 
     def go(self, base: Path | None, known: Sequence[Path], need_base: bool, settings: Mapping[str, Any]) -> Placed:
         ahead = self._compare()
         here = (self.run_dir / "config.json").is_file()
+        if not here and not is_project_name(self.manifest.project):
+            raise UserError(f"{self.file.name} cannot become a project named {self.manifest.project!r}.", "Have it packed under another name.")
+        own_folder(self.folder, self.run_dir, f"The run {self.manifest.run}")
         new = not here and not self._has_pictures()
         if new:
             self._extract(self._pictures(), self.folder, anew=False)
@@ -123,10 +130,10 @@ class _Placing:
         found = []
         if self.prefix + EVENTS in self.manifest.files:
             for line in self.archive.read(self.prefix + EVENTS).decode("utf-8", "replace").split("\n"):
-                with suppress(ValueError):
+                with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError, RefusedError):
                     event = json.loads(line)
-                    if isinstance(event, dict) and {"seq", "type", "time"} <= set(event):
-                        found.append(event)
+                    RunEvent.from_dict(event)
+                    found.append(event)
         return found
 
     def _has_pictures(self) -> bool:
@@ -199,19 +206,39 @@ class _Placing:
         """The run's folder; its events last, for they say how far it is. Settings and state of a run that is here stay ours where they are newer."""
         names = self.manifest.below("runs", self.manifest.run)
         plain = [n for n in names if n.removeprefix(self.prefix) not in (EVENTS, "config.json", *(("session.json",) if here else ()))]
+        boards = self._boards()
+        plain = [n for n in plain if "/tensorboard/" not in n or self.manifest.files[n][1] not in boards]
         self._extract(plain, self.run_dir, self.prefix)
         for name in ("control", "state", "samples", "tensorboard"):
             (self.run_dir / name).mkdir(parents=True, exist_ok=True)
         events = self._events()
         for event in events:
             if event["type"] == "checkpoint":
-                file = PureWindowsPath(str(event.get("path", ""))).name
+                if not (file := name_of(event)):
+                    event["path"] = event["lora_path"] = ""
+                    continue
                 event["path"] = str((self.folder / "output" / file).absolute())
                 event["lora_path"] = str(((self._lora_folder() or self.folder / "output") / file).absolute())
         if events:
             atomic_write_text(self.run_dir / EVENTS, "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in events))
             if not (self.run_dir / PROCESS).is_file():  # it was started, though by nobody on this machine
                 atomic_write_json(self.run_dir / PROCESS, {"pid": 0, "created": 0, "began": 0})
+
+    def _boards(self) -> set[str]:
+        """What is here of TensorBoard's files: the same may come home under another name, for they leave without this machine's."""
+        folder = self.run_dir / "tensorboard"
+        return {hash_of(path) for path in folder.rglob("*") if path.is_file()} if folder.is_dir() else set()
+
+    def _own_lora_dir(self) -> str:
+        """Where the run, as it is here, puts its LoRAs too; nothing where nobody on this machine allowed it."""
+        named = Run(self.run_dir).told().get("lora_dir")
+        if not isinstance(named, str) or not named:
+            return ""
+        if may_write(named, [self.folder, *map(Path, granted(self.run_dir).places)]):
+            return named
+        if self.lora_dir is None:
+            self.left_out.append((named, "This LoRA folder lies outside of the project: give --lora-dir, and LoRAs are put there too."))
+        return ""
 
     def _lora_folder(self) -> Path | None:
         """Where the WebUI looks: as this studio is set up, or as the run was when it was made here."""
@@ -227,13 +254,14 @@ class _Placing:
             file = name.removeprefix("output/")
             size, digest = self.manifest.files[name]
             self.done += size
-            targets = [t / file for t in (self.folder / "output", self._lora_folder()) if t is not None]
+            output = own_folder(self.folder, self.folder / "output", "The project's output folder")
+            targets = [t / file for t in (output, self._lora_folder()) if t is not None]
             for target in targets:
-                if target.is_file():
-                    if target.suffix == ".safetensors" and hash_of(target) != digest:
+                if os.path.lexists(target):
+                    if target.suffix == ".safetensors" and (not target.is_file() or hash_of(target) != digest):
                         self.left_out.append((str(target), "Another file of this name is there. Rename it, then unbundle again."))
                     continue
-                self._inside(target, target.parent)
+                self._inside(target, output if target == targets[0] else target.parent)
                 with atomic_path(target) as temporary:
                     self._copy(name, temporary)
                     if target.suffix == ".safetensors":

@@ -16,7 +16,7 @@ from ..failures import explained
 from ..patience import opened
 from ..studio import Studio, _plain
 from . import captions, carrying, pictures, start, testing, training
-from .console import Handler, Parser, utf8_consoles
+from .console import Handler, Parser, printable, utf8_consoles
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(args: argparse.Namespace, message: str, hint: str, code: int) -> int:
     if args.json:
         print(json.dumps({"error": message, "hint": hint}, ensure_ascii=False))
-    print(message + (f"\n{hint}" if hint else ""), file=sys.stderr)
+    print(printable(message + (f"\n{hint}" if hint else "")), file=sys.stderr)
     return code
 
 

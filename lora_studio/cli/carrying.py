@@ -25,6 +25,8 @@ def _bundle(args: argparse.Namespace, studio: Studio) -> Any:
         run = studio.run(unfinished)
     report = studio.bundle(project, run, args.out, args.include_base, progress_of(args, "bundle"))
     say_left_out(args, report["left_out"])
+    for folder in report["outside"]:
+        say(args, "Pictures and captions from outside of the project are packed too: {folder}", folder=folder)
     say(args, f"{report['file']} ({report['bytes'] / 1e6:.1f} MB, {report['files']} files). On the other machine:\n    {report['command']}")
     return report
 
@@ -66,8 +68,9 @@ def _unbundle(args: argparse.Namespace, studio: Studio) -> Any:
     back = args.out or args.file.with_name(f"{args.file.stem.removesuffix('-back')}-back.zip")
     try:
         if run.status().state != "finished":
+            since = run.events_size()
             studio.resume(run)
-            follow(args, studio, run)
+            follow(args, studio, run, since)
     finally:  # stopped or failed: what there is comes home
         if not run.alive():
             report = studio.bundle(studio.open(placed.folder), run, back, progress=progress_of(args, "bundle"))

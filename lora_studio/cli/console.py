@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -33,7 +34,12 @@ def progress_of(args: argparse.Namespace, label: str) -> Progress:
 def say(args: argparse.Namespace, text: str, **values: Any) -> None:
     """A line for people, with its values filled in; nothing where the answer is JSON."""
     if not args.json:
-        print(filled(text, values) if values else text)
+        print(printable(filled(text, values) if values else text))
+
+
+def printable(text: str) -> str:
+    """Without what a console takes for a command: a file of somebody else's may have such a name."""
+    return "".join("�" if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)
 
 
 def say_left_out(args: argparse.Namespace, skipped: Sequence[Any]) -> None:

@@ -61,8 +61,8 @@ def preflight_text(check: Any) -> str:
     return "\n".join([*lines, *(f"WARNING  {w}" for w in check.warnings)])
 
 
-def follow(args: argparse.Namespace, studio: Studio, run: Any) -> Any:
-    """Show a run until it ends; Ctrl-C asks it to stop, a second one leaves it to itself."""
+def follow(args: argparse.Namespace, studio: Studio, run: Any, since: int = 0) -> Any:
+    """Show a run until it ends, from byte ``since`` of its events on; Ctrl-C asks it to stop, a second one leaves it to itself."""
     if args.detach:
         for warning in run.status().warnings:
             say(args, f"WARNING  {warning}")
@@ -92,7 +92,7 @@ def follow(args: argparse.Namespace, studio: Studio, run: Any) -> Any:
     asked = False
     while True:
         try:
-            status = run.follow(seen)
+            status = run.follow(seen, offset=since)
             break
         except KeyboardInterrupt:
             if asked:
@@ -130,8 +130,9 @@ def _runs(args: argparse.Namespace, studio: Studio) -> Any:
         say(args, "It stops after this step and can be resumed.")
         return run.status()
     if words[0] == "resume":
-        studio.resume(run)
-        return follow(args, studio, run)
+        since = run.events_size()
+        studio.resume(run, args.trust)
+        return follow(args, studio, run, since)
     status = run.status()
     for key, value in status.to_dict().items():
         if value not in (None, "", ()):
@@ -164,7 +165,7 @@ def _config_export(args: argparse.Namespace, studio: Studio) -> Any:
         raise UserError("config export needs a project or a run, and --out.", "For example: config export my_character --out kohya")
     where = Path(args.what[0])
     run = (where / "config.json").is_file()
-    config = studio.run(where).config() if run else studio.last_choice(studio.open(where))
+    config = studio.settings_of(studio.run(where)) if run else studio.last_choice(studio.open(where))
     lost = studio.export_settings(config, args.out)
     for option, reason in lost:
         say(args, f"Not done by kohya's trainer: {option}  ({reason})")
@@ -186,6 +187,7 @@ def register(add: Add) -> None:
     sub = add("runs", _runs, "runs PROJECT; runs show|stop|resume PROJECT_OR_RUN [NAME]")
     sub.add_argument("words", nargs="*", metavar="WORD")
     sub.add_argument("--detach", action="store_true", help="resume without waiting")
+    sub.add_argument("--trust", action="store_true", help="resume: the run is your own, the places outside of its project that it names are allowed")
 
     sub = add("config", _config, "settings from and for kohya's trainer: config import FILE.. --project P; config export PROJECT_OR_RUN --out DIR")
     sub.add_argument("action", choices=("import", "export"))

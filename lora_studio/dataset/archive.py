@@ -5,15 +5,17 @@ from __future__ import annotations
 import locale
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..files import explain_os_error
 from ..patience import opened, temporary_folder
-from .importing import portable_stem
+from .importing import OTHER_PICTURES, name_key, portable_stem
 from .items import is_picture_name
 
 MOST_FILES = 200_000
@@ -64,34 +66,79 @@ def _packed(folder: Path, names: list[str]) -> Iterator[bytes]:
     yield pipe.take()
 
 
-def unpack(source: Path, folder: Path) -> int:
-    """Write the pictures and .txt files of a ZIP below `folder`; returns how many. Everything else in it is passed over.
+@dataclass(frozen=True)
+class Unpacked:
+    """``count``: files that were written. ``left_out``: (name in the archive, reason). ``renamed``: (name in the archive, name it got)."""
+
+    count: int
+    left_out: tuple[tuple[str, str], ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+
+
+def unpack(source: Path, folder: Path) -> Unpacked:
+    """Write the pictures and .txt files of a ZIP below `folder`, each under a name of its own. What is no picture and no text is passed over.
 
     Raises UserError for what is no ZIP, needs a password, or unpacks to more than there is room for.
     """
-    count = 0
+    count, left_out, renamed = 0, [], []
     room = shutil.disk_usage(folder).free - SPARE
     try:
         with zipfile.ZipFile(source) as archive:
-            wanted = [info for info in archive.infolist() if not info.is_dir() and _is_wanted(_name(info))]
+            files = [info for info in archive.infolist() if not info.is_dir() and _is_seen(_name(info))]
+            wanted = [info for info in files if _is_wanted(_name(info))]
             if len(wanted) > MOST_FILES or sum(info.file_size for info in wanted) > room:
                 raise UserError(f"{source.name} holds more than there is room for.", "Free some space, or unpack it elsewhere and give the folder.")
-            for info in wanted:
-                target = _inside(folder, _name(info))
-                if target.exists() or info.file_size > LARGEST_FILE:
+            left_out += [(_name(info), reason) for info in files if (reason := _why_not(_name(info)))]
+            for info, target in zip(wanted, places_of([_name(info) for info in wanted]), strict=True):
+                if info.file_size > LARGEST_FILE:
+                    left_out.append((_name(info), f"It is larger than {LARGEST_FILE // 2**30} GB."))
                     continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(info) as packed, opened(target, "xb") as file:
-                    left = info.file_size  # what it says of itself is all that it gets
-                    while left > 0 and (block := packed.read(min(BLOCK, left))):
-                        left -= len(block)
-                        file.write(block)
+                if target.name != _parts(_name(info))[-1]:
+                    renamed.append((_name(info), target.as_posix()))
+                _write(archive, info, folder / target)
                 count += 1
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:  # RuntimeError: a password
         raise UserError(f"{source.name} cannot be unpacked: {error}.", "Unpack it with another program and give the folder.") from error
     except OSError as error:
         raise explain_os_error(error, source) or UserError(f"{source.name} cannot be unpacked: {error}.", "Give a folder instead.") from error
-    return count
+    return Unpacked(count, tuple(left_out), tuple(renamed))
+
+
+def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(info) as packed, opened(target, "xb") as file:
+        left = info.file_size  # what it says of itself is all that it gets
+        while left > 0 and (block := packed.read(min(BLOCK, left))):
+            left -= len(block)
+            file.write(block)
+
+
+def places_of(names: Sequence[str]) -> list[Path]:
+    """Where each file goes, below the folder, whatever its name says. Names that would be one on some system are told apart by `_2`, `_3`, …
+
+    A picture and the text beside it, which have one name in the archive but for its end, have one here too.
+    """
+    stems: dict[tuple[Any, ...], Path] = {}
+    taken: set[str] = set()
+    seen: Counter[tuple[Any, ...]] = Counter()
+    found = []
+    for name in names:
+        *folders, last = _parts(name)
+        suffix = Path(last).suffix.lower()
+        stem = last[: len(last) - len(suffix)]
+        file = (*folders, stem, suffix)
+        beside = (*folders, stem, seen[file])  # the second file of one name belongs to the second text of that name
+        seen[file] += 1
+        if beside not in stems:
+            place, number = Path(*map(_folder_name, folders), portable_stem(stem)), 1
+            candidate = place
+            while (key := name_key(candidate.as_posix())) in taken:
+                number += 1
+                candidate = place.with_name(f"{place.name}_{number}")
+            taken.add(key)
+            stems[beside] = candidate
+        found.append(stems[beside].with_name(stems[beside].name + suffix))
+    return found
 
 
 def _name(info: zipfile.ZipInfo) -> str:
@@ -114,31 +161,46 @@ def _parts(name: str) -> list[str]:
     return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
 
 
-def _is_wanted(name: str) -> bool:
+def _folder_name(part: str) -> str:
+    """A folder's name that no file of ours has."""
+    name = portable_stem(part)
+    return f"{name}_" if is_picture_name(name) or name.lower().endswith(".txt") else name
+
+
+def _is_seen(name: str) -> bool:
+    """Whether a person put it there: macOS puts a second, empty file beside each one into a folder of its own."""
     parts = _parts(name)
-    # macOS puts a second, empty file beside each one into this folder.
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return bool(parts) and not hidden and (is_picture_name(parts[-1]) or parts[-1].lower().endswith(".txt"))
+    return bool(parts) and not any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """Where a file of this name goes: below `folder`, whatever the name says."""
-    *folders, last = _parts(name)
-    suffix = Path(last).suffix.lower()
-    stem = portable_stem(last[: len(last) - len(suffix)])
-    return folder.joinpath(*(portable_stem(part) for part in folders), stem + suffix)
+def _is_wanted(name: str) -> bool:
+    last = _parts(name)[-1]
+    return is_picture_name(last) or last.lower().endswith(".txt")
+
+
+def _why_not(name: str) -> str:
+    """Why a picture, or what may hold pictures, is not taken; "" for what is taken, and for what nobody would miss."""
+    suffix = Path(_parts(name)[-1]).suffix.lower()
+    if suffix in OTHER_PICTURES:
+        return f"{suffix} pictures are not read; save it as PNG or JPEG."
+    return "It is an archive within the archive: unpack it, and give the folder." if suffix in (".zip", ".rar", ".7z", ".cbz") else ""
 
 
 @contextmanager
-def with_archives_unpacked(sources: Iterable[str | Path]) -> Iterator[list[Path]]:
-    """The sources with each ZIP among them replaced by a folder of what is in it, which is gone afterwards."""
+def with_archives_unpacked(sources: Iterable[str | Path]) -> Iterator[tuple[list[Path], list[tuple[Path, str]]]]:
+    """The sources with each ZIP among them replaced by a folder of what is in it, gone afterwards; and (file, reason) of what was left out."""
     with ExitStack() as stack:
-        found = []
+        found: list[Path] = []
+        left_out: list[tuple[Path, str]] = []
         for source in map(Path, sources):
             if source.suffix.lower() == ".zip" and source.is_file():
                 folder = stack.enter_context(temporary_folder())
-                if not unpack(source, folder):
-                    raise UserError(f"There are no pictures in {source.name}.", "PNG, JPEG, WebP, AVIF, BMP and GIF are read.")
+                unpacked = unpack(source, folder)
+                left_out += [(source / name, reason) for name, reason in unpacked.left_out]
+                if not unpacked.count:
+                    what = "; ".join(f"{name}: {reason}" for name, reason in unpacked.left_out[:5])
+                    message = f"There are no pictures in {source.name}. {what}".strip()
+                    raise UserError(message, "PNG, JPEG, WebP, AVIF, BMP and GIF are read.")
                 source = folder
             found.append(source)
-        yield found
+        yield found, left_out

@@ -18,7 +18,7 @@ from ..project import Project
 from .images import PictureError, load_image
 from .items import is_picture_name
 
-_OTHER_PICTURES = {".heic", ".heif", ".tif", ".tiff", ".jxl", ".svg", ".psd"}
+OTHER_PICTURES = {".heic", ".heif", ".tif", ".tiff", ".jxl", ".svg", ".psd"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _find(sources: Iterable[str | Path]) -> tuple[list[Path], list[tuple[Path, s
             for path in _walk(source):
                 if is_picture_name(path.name):
                     pictures.append(path)
-                elif path.suffix.lower() in _OTHER_PICTURES:
+                elif path.suffix.lower() in OTHER_PICTURES:
                     skipped.append((path, f"{path.suffix} pictures are not read; save it as PNG or JPEG."))
         elif source.is_file():
             pictures.append(source)
@@ -77,14 +77,14 @@ def _problem(path: Path) -> str:
     return ""
 
 
-def _key(stem: str) -> str:
-    # Windows and macOS take A and a for the same name.
+def name_key(stem: str) -> str:
+    """The same for names that are one on some system: Windows and macOS take A and a for the same."""
     return unicodedata.normalize("NFC", stem).casefold()
 
 
 def _free_stem(stem: str, taken: set[str]) -> str:
     candidate, number = stem, 2
-    while _key(candidate) in taken:
+    while name_key(candidate) in taken:
         candidate, number = f"{stem}_{number}", number + 1
     return candidate
 
@@ -92,7 +92,7 @@ def _free_stem(stem: str, taken: set[str]) -> str:
 def _already(path: Path, raw: Path, stem: str, taken: set[str]) -> Path | None:
     """The same picture under its name, or under one of the numbered names that it got because others had it."""
     candidate, number = stem, 2
-    while _key(candidate) in taken:
+    while name_key(candidate) in taken:
         same = raw / (candidate + path.suffix)
         if same.is_file() and filecmp.cmp(path, same, shallow=False):
             return same
@@ -114,12 +114,13 @@ def import_images(sources: Iterable[str | Path], project: Project, progress: Pro
     """
     from .archive import with_archives_unpacked
 
-    with with_archives_unpacked(sources) as folders:
-        return _import(folders, project, progress)
+    with with_archives_unpacked(sources) as (folders, left_out):
+        return _import(folders, project, progress, left_out)
 
 
-def _import(sources: Sequence[Path], project: Project, progress: Progress) -> ImportReport:
+def _import(sources: Sequence[Path], project: Project, progress: Progress, left_out: Sequence[tuple[Path, str]] = ()) -> ImportReport:
     pictures, skipped = _find(sources)
+    skipped += left_out
     raw = project.raw_dir
     inside = raw.resolve()
     if any(inside == path.resolve().parent for path in pictures):
@@ -127,7 +128,7 @@ def _import(sources: Sequence[Path], project: Project, progress: Progress) -> Im
     if not pictures:
         others = f" ({len(skipped)} in formats that are not read)" if skipped else ""
         raise UserError(f"There are no pictures in {', '.join(str(s) for s in sources)}{others}.", "PNG, JPEG, WebP, AVIF, BMP and GIF are read.")
-    present = {_key(path.stem): path for path in raw.iterdir()} if raw.is_dir() else {}
+    present = {name_key(path.stem): path for path in raw.iterdir()} if raw.is_dir() else {}
     taken = set(present)
     added: list[Path] = []
     renamed: list[tuple[Path, str]] = []
@@ -149,7 +150,7 @@ def _import(sources: Sequence[Path], project: Project, progress: Progress) -> Im
                     captions += 1
                 continue
             stem = _free_stem(wanted, taken)
-            taken.add(_key(stem))
+            taken.add(name_key(stem))
             target = raw / (stem + path.suffix)
             _copy(path, target)
             added.append(target)

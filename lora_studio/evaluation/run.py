@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,11 +17,12 @@ from ..files import atomic_path, atomic_write_json, atomic_write_text
 from ..moving import move_all
 from ..patience import opened, rmtree
 from ..progress import Progress, silent
+from ..untrusted import is_inside, own_folder
 from .grid import draw_grid
 from .measure import Judge, Measured, Model, measure, of_kind
 from .options import NO_TAGGER, EvaluateOptions
 from .painter import Canvas, ModelPainter, Painter, describe
-from .prompts import TestPrompt, count_tags, make_prompts, subject
+from .prompts import KINDS, TestPrompt, count_tags, make_prompts, subject
 from .recommend import Recommendation, combined, recommend
 from .report import Row, Section, html
 from .setup import Setup, judge_for, read_setup
@@ -30,6 +32,7 @@ DEFAULTS = EvaluateOptions()
 NEW, OLD = ".new-", ".old-"
 #: seconds after which such a folder has no writer any more
 ABANDONED = 3600.0
+OUR_PICTURE = re.compile(rf"({'|'.join(KINDS)})-\d{{2,}}\.webp")
 
 
 def evaluate(
@@ -94,7 +97,7 @@ def evaluate(
     grid = draw_grid(grid_rows, [f"weight {w:g}" for w in options.weights], prompts[0].text) if options.weights else None
     best = next(e for e in epochs if e.model.epoch == choice.epoch)
     sections = [*(extra(best, prompts) if extra else ()), *picture_sections(base, epochs, prompts, choice.epoch)]
-    _write(out, report, html(report, sections, grid), grid, prompts, measured)
+    _write(out, setup.run_dir, report, html(report, sections, grid), grid, prompts, measured)
     progress(total, total, "done")
     return report
 
@@ -208,6 +211,7 @@ def picture_sections(
 
 def _write(
     out: Path,
+    run_dir: Path,
     report: dict[str, Any],
     page: str,
     grid: Image.Image | None,
@@ -215,14 +219,18 @@ def _write(
     measured: Sequence[Measured],
 ) -> None:
     """All of it, or nothing: it is written aside, and takes the place of an earlier evaluation when it is whole."""
+    top = run_dir if is_inside(run_dir, out) else out
+    for entry in measured:
+        own_folder(top, out / "pictures" / _folder_of(entry), "The folder of the evaluation's pictures")
     name = uuid.uuid4().hex[:8]
     fresh, before = out / (NEW + name), out / (OLD + name)
     for left in (*out.glob(f"{NEW}*"), *out.glob(f"{OLD}*")):
-        if time.time() - left.stat().st_mtime > ABANDONED:
+        if not left.is_symlink() and time.time() - left.stat().st_mtime > ABANDONED:
             rmtree(left, ignore_errors=True)
     try:
         _write_aside(fresh, report, page, grid, prompts, measured)
-        old = [out / "report.json", out / "report.html", out / "grid.png", *sorted((out / "pictures").glob("*/*.webp"))]
+        pictures = sorted(p for p in (out / "pictures").glob("*/*.webp") if OUR_PICTURE.fullmatch(p.name) and is_inside(top, p))
+        old = [out / "report.json", out / "report.html", out / "grid.png", *pictures]
         new = [path for path in sorted(fresh.rglob("*")) if path.is_file()]
         # report.json goes first and comes last: it is never there without what it speaks of
         new.sort(key=lambda path: path.name == "report.json")
@@ -235,6 +243,10 @@ def _write(
     rmtree(before, ignore_errors=True)
 
 
+def _folder_of(entry: Measured) -> str:
+    return f"epoch-{entry.model.epoch:02d}" if entry.model.lora else "base"
+
+
 def _write_aside(
     out: Path,
     report: dict[str, Any],
@@ -244,7 +256,7 @@ def _write_aside(
     measured: Sequence[Measured],
 ) -> None:
     for entry in measured:
-        folder = out / "pictures" / (f"epoch-{entry.model.epoch:02d}" if entry.model.lora else "base")
+        folder = out / "pictures" / _folder_of(entry)
         numbers: dict[str, int] = {}
         for prompt, picture in zip(prompts, entry.pictures):
             n = numbers[prompt.kind] = numbers.get(prompt.kind, 0) + 1

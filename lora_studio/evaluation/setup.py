@@ -17,6 +17,9 @@ from ..dataset import list_items, read_caption
 from ..errors import UserError
 from ..files import read_json
 from ..project import Project
+from ..training.places import check_read, granted
+from ..training.saved import name_of, saved_file
+from ..untrusted import is_network, mapping, number, sequence, text, whole
 from .families import alternatives, plain
 from .measure import Judge
 from .options import NO_TAGGER, EvaluateOptions
@@ -50,28 +53,31 @@ class Setup:
 
 def read_setup(run_dir: Path, options: EvaluateOptions) -> Setup:
     """Raises UserError for a folder that is no run, or a run without a saved epoch."""
-    run_dir = run_dir.resolve()
     if not (run_dir / "config.json").is_file():
         raise UserError(f"{run_dir} is not a training run: it has no config.json.", "Choose one that `runs PROJECT` lists.")
-    config: dict[str, Any] = read_json(run_dir / "config.json")
+    what = f"The config.json of the run {run_dir.name}"
+    config = mapping(read_json(run_dir / "config.json"), what)
+    check_read(config, run_dir, granted(run_dir).places)
+    run_dir = run_dir.resolve()
     project = Project.open(run_dir.parent.parent) if run_dir.parent.name == "runs" else None
     traits = options.traits if options.traits is not None else project.traits if project else ()
     epochs, notes = saved_epochs(run_dir, config, options.epochs)
-    captions = tuple(_captions(config, project))
-    width, height = _size(config.get("resolution", 512))
+    captions = tuple(_captions(config, project, what))
+    width, height = _size(config.get("resolution", 512), what)
+    base = text(config.get("base"), what)
     return Setup(
         run_dir=run_dir,
         project=project.name if project else str(config.get("output_name", run_dir.name)),
         trigger=str(config.get("trigger") or (project.trigger if project else "")),
         traits=tuple(dict.fromkeys(plain(t) for t in traits)),
-        tagger=options.tagger or tagger_of(project, str(config["base"])),
-        base=str(config["base"]),
-        vae=str(config.get("vae", "")),
-        prediction=str(config.get("prediction", "auto")),
-        clip_skip=int(config.get("clip_skip", 1)),
-        max_tokens=int(config.get("max_tokens", 225)),
+        tagger=options.tagger or tagger_of(project, base),
+        base=base,
+        vae=text(config.get("vae", ""), what),
+        prediction=text(config.get("prediction", "auto"), what),
+        clip_skip=whole(config.get("clip_skip", 1), what, 1, 12),
+        max_tokens=whole(config.get("max_tokens", 225), what, 1, 1000),
         size=(width // 8 * 8, height // 8 * 8),
-        cfg=float(config.get("sample_cfg", 4.0)),
+        cfg=number(config.get("sample_cfg", 4.0), what, 0, 100),
         images=len(captions),
         captions=captions,
         epochs=epochs,
@@ -84,25 +90,24 @@ def saved_epochs(
 ) -> tuple[tuple[tuple[int, Path], ...], tuple[str, ...]]:
     """The epochs of the run's `checkpoint` events whose files exist, in order, and notes on those that do not.
 
-    A file that was moved with its project is looked for in the project's output folder.
+    A file that was moved with its project is found in the project's output folder; one that lies elsewhere only if this run made it.
     """
-    output = run_dir.parent.parent / "output"
     found: dict[int, Path] = {}
     notes: dict[int, str] = {}
     for event in _events(run_dir / "events.jsonl"):
-        if event.get("type") != "checkpoint" or not event.get("path"):
-            continue
+        name = name_of(event) if event.get("type") == "checkpoint" else ""
         # saved on request in the middle of an epoch: not what the epoch became
-        if re.search(r"-step\d+$", Path(str(event["path"])).stem):
+        if not name or re.search(r"-step\d+$", Path(name).stem):
             continue
-        epoch, path = int(event.get("epoch", 0)), Path(str(event["path"]))
+        try:
+            epoch = whole(event.get("epoch", 0), "events.jsonl", 0, 10**9)
+        except UserError:
+            continue
         if chosen and epoch not in chosen:
             continue
-        beside = (Path(str(config.get("output_dir", ""))), output)
-        places = [path, Path(str(event.get("lora_path") or path)), *(folder / path.name for folder in beside)]
-        place = next((p for p in places if p.is_file()), None)
+        place = saved_file(run_dir, event, config)
         if place is None:
-            notes[epoch] = f"Epoch {epoch} is left out: {path.name} is no longer there."
+            notes[epoch] = f"Epoch {epoch} is left out: {name} is no longer there."
         else:
             found[epoch] = place
             notes.pop(epoch, None)
@@ -121,14 +126,15 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_bytes().split(b"\n")[:-1]:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
             yield event
 
 
-def _captions(config: Mapping[str, Any], project: Project | None) -> Iterator[tuple[str, ...]]:
-    folders = [Path(folder["path"]) for folder in config.get("folders", ()) if not folder.get("is_reg")]
+def _captions(config: Mapping[str, Any], project: Project | None, what: str) -> Iterator[tuple[str, ...]]:
+    rows = [mapping(folder, what) for folder in sequence(config.get("folders", []), what)]
+    folders = [Path(text(row.get("path"), what)) for row in rows if not row.get("is_reg")]
     # one that was moved with its project is looked for there
     there = dict.fromkeys(f if f.is_dir() or project is None else project.dataset_dir for f in folders)
     for folder in there:
@@ -136,13 +142,12 @@ def _captions(config: Mapping[str, Any], project: Project | None) -> Iterator[tu
             yield read_caption(item.caption_path).tags if item.caption_path.is_file() else ()
 
 
-def _size(resolution: Any) -> tuple[int, int]:
+def _size(resolution: Any, what: str) -> tuple[int, int]:
     if isinstance(resolution, str):
-        resolution = [int(part) for part in resolution.lower().split("x")]
-    if isinstance(resolution, int):
-        return resolution, resolution
-    sides = list(resolution)
-    return int(sides[0]), int(sides[-1])
+        resolution = [int(part) if part.isdecimal() else part for part in resolution.lower().split("x")]
+    sides = sequence(resolution if isinstance(resolution, list) else [resolution], what, 2)
+    found = [whole(side, what, 8, 8192) for side in sides]
+    return (found[0], found[-1]) if found else (512, 512)
 
 
 def tagger_of(project: Project | None, base: str) -> str:
@@ -153,7 +158,7 @@ def tagger_of(project: Project | None, base: str) -> str:
     used = (project.settings.get("tag") or {}).get("model", "") if project else ""
     if used:
         return members(str(used))[0]
-    return "demo" if Path(base).resolve() == checkpoint_path().resolve() else ""
+    return "demo" if not is_network(base) and Path(base).resolve() == checkpoint_path().resolve() else ""
 
 
 class TaggerJudge:

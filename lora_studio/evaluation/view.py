@@ -12,6 +12,7 @@ from ..files import read_json
 from ..project import Project
 from ..training.events import read_events
 from ..training.runs import Run, list_runs
+from ..untrusted import mapping, number, sequence, text, whole
 from .options import NO_TAGGER
 from .prompts import KINDS
 from .setup import saved_epochs, tagger_of
@@ -29,10 +30,7 @@ def runs_of(project: Project) -> list[dict[str, Any]]:
 def _run(project: Project, run: Run) -> dict[str, Any]:
     status = run.status()
     report = read_report(run.folder)
-    try:
-        config = read_json(run.folder / "config.json")
-    except UserError:
-        config = {}
+    config = run.told()
     epochs: list[int] = []
     with suppress(UserError):
         epochs = [epoch for epoch, _ in saved_epochs(run.folder, config, ())[0]]
@@ -43,8 +41,8 @@ def _run(project: Project, run: Run) -> dict[str, Any]:
         "epochs": epochs,
         "base": Path(str(config.get("base", ""))).name,
         "tagger": tagger_of(project, str(config.get("base", ""))),
-        "prompts": [str(p) for p in config.get("sample_prompts", ())],
-        "cfg": config.get("sample_cfg", 4.0),
+        "prompts": [p for p in prompts if isinstance(p, str)] if isinstance(prompts := config.get("sample_prompts"), list) else [],
+        "cfg": cfg if isinstance(cfg := config.get("sample_cfg"), (int, float)) else 4.0,
         "recommended": report["recommended"] if report else None,
         "evaluated": report is not None,
         # so that the page can say how long another one would take
@@ -53,7 +51,7 @@ def _run(project: Project, run: Run) -> dict[str, Any]:
 
 
 def _pace(report: dict[str, Any]) -> float | None:
-    o = report["options"]
+    o = {"weights": [], "steps": 20, **report["options"]}
     extra = sum(1 for w in o["weights"] if w != 1.0) * len(report["epochs"])
     pictures = (1 + len(report["epochs"])) * len(report["prompts"]) + extra
     return round(report["seconds"] / pictures / o["steps"] * 20, 3) if pictures and report.get("seconds") else None
@@ -61,11 +59,24 @@ def _pace(report: dict[str, Any]) -> float | None:
 
 def read_report(run_dir: Path) -> dict[str, Any] | None:
     """report.json of a run, None before it was evaluated (or when the file is damaged)."""
+    what = "report.json"
     try:
-        found = read_json(run_dir / "evaluation" / REPORT)
-        return found if {"recommended", "epochs", "base", "prompts", "options"} <= set(found) else None
-    except (UserError, TypeError):
+        found = dict(mapping(read_json(run_dir / "evaluation" / REPORT), what))
+        epochs = [mapping(row, what) for row in sequence(found["epochs"], what)]
+        for number_of in (found["recommended"], *(row["epoch"] for row in epochs)):
+            whole(number_of, what, 0, 10**9)
+        for row in (mapping(found["base"], what), *epochs):
+            for value in row.values():
+                number(value, what) if isinstance(value, (int, float)) else None
+        for prompt in sequence(found["prompts"], what):
+            text(mapping(prompt, what)["kind"], what, 100)
+        options = mapping(found["options"], what)
+        [number(weight, what) for weight in sequence(options.get("weights", []), what)]
+        number(options.get("steps", 1), what, 1)
+        number(found.get("seconds", 0), what)
+    except (UserError, KeyError):
         return None
+    return found
 
 
 def show(run_dir: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ the labelled sheet. One that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,7 @@ from PIL import Image
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
 from ..progress import Progress, silent
+from ..untrusted import inside, mapping, number, own_folder, refuse, sequence, text, whole
 from .grid import PAPER, draw_grid
 from .options import EvaluateOptions
 from .painter import Painter
@@ -30,6 +32,7 @@ from .usage import without_loras
 
 FOLDER, FILE, SHEET = "grids", "grid.json", "grid.png"
 MOST = 1000
+CELL_FILE = re.compile(r"cells/[\w.+-]+\.png")
 
 
 @dataclass(frozen=True)
@@ -129,14 +132,42 @@ def _new_folder(parent: Path) -> Path:
     raise UserError(f"No new folder can be made in {parent}.")
 
 
-def read_plan(folder: Path) -> tuple[dict[str, Any], GridOptions, list[Cell]]:
-    """What ``grid.json`` holds. Raises UserError for a folder that is no grid."""
-    found = read_json(folder / FILE)
-    try:
-        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in found["options"].items()}
-        return found, GridOptions(**lists), [Cell(**c) for c in found["cells"]]
-    except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{folder / FILE} does not describe a grid.", "Delete its folder and draw a new one.") from None
+def read_plan(folder: Path) -> tuple[Mapping[str, Any], GridOptions, list[Cell]]:
+    """What ``grid.json`` holds. Raises UserError for a folder that is no grid, and for cells that would lie elsewhere."""
+    what = f"The grid {folder.name}"
+    found = mapping(read_json(folder / FILE), what)
+    options = _options(mapping(found.get("options"), what), what)
+    cells = []
+    for row in sequence(found.get("cells"), what, MOST):
+        cell, last = mapping(row, what), len(options.prompts) - 1
+        file = text(cell.get("file"), what)
+        if not CELL_FILE.fullmatch(file):
+            raise refuse(what, file, "is none of its pictures")
+        inside(folder, file, what)
+        weight = number(cell.get("weight"), what, -4, 4)
+        cells.append(Cell(_count(cell.get("epoch"), what), weight, whole(cell.get("prompt"), what, 0, last), _count(cell.get("seed"), what), file))
+    return found, options, cells
+
+
+def _options(values: Mapping[str, Any], what: str) -> GridOptions:
+    def each(name: str, read: Callable[..., Any], *bounds: Any) -> tuple[Any, ...]:
+        return tuple(read(value, what, *bounds) for value in sequence(values.get(name, []), what, MOST))
+
+    return GridOptions(
+        prompts=each("prompts", text),
+        epochs=each("epochs", whole, 0, 2**32),
+        weights=each("weights", number, -4, 4),
+        negative=text(values.get("negative", ""), what),
+        seeds=each("seeds", whole, 0, 2**32),
+        steps=whole(values.get("steps", 20), what, 2, 150),
+        cfg=None if values.get("cfg") is None else number(values["cfg"], what, 1, 30),
+        width=whole(values.get("width", 0), what, 0, 4096),
+        height=whole(values.get("height", 0), what, 0, 4096),
+    )
+
+
+def _count(value: Any, what: str) -> int:
+    return whole(value, what, 0, 2**32)
 
 
 def fill(
@@ -185,17 +216,17 @@ def sheet(folder: Path) -> Image.Image:
     columns = [f"weight {w:g}" for w in options.weights]
 
     def picture(epoch: int, weight: float, prompt: int, seed: int) -> Image.Image:
-        path = by_place[epoch, weight, prompt, seed]
-        if not path.is_file():
+        path = by_place.get((epoch, weight, prompt, seed))
+        if path is None or not path.is_file():
             return Image.new("RGB", (options.width, options.height), (236, 236, 240))
         with Image.open(path) as opened:
             return opened.convert("RGB")
 
     blocks = []
-    for p, text in enumerate(options.prompts):
+    for p, prompt in enumerate(options.prompts):
         for seed in options.seeds:
             rows = [(f"epoch {e}", [picture(e, w, p, seed) for w in options.weights]) for e in options.epochs]
-            blocks.append(draw_grid(rows, columns, f"{text}   (seed {seed})"))
+            blocks.append(draw_grid(rows, columns, f"{prompt}   (seed {seed})"))
     whole = Image.new("RGB", (max(b.width for b in blocks), sum(b.height for b in blocks)), PAPER)
     top = 0
     for block in blocks:
@@ -210,7 +241,7 @@ def grid_folder(run_dir: Path, name: str) -> Path:
     known = [p.name for p in folder.iterdir() if (p / FILE).is_file()] if folder.is_dir() else []
     if name not in known:
         raise UserError(f"There is no grid {name}.", "Load the list again.")
-    return folder / name
+    return own_folder(run_dir, folder / name, f"The grid {name}")
 
 
 def list_grids(run_dir: Path) -> list[dict[str, Any]]:
@@ -219,7 +250,7 @@ def list_grids(run_dir: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted(folder.iterdir(), reverse=True) if folder.is_dir() else ():
         with suppress(UserError):
-            _, options, cells = read_plan(path)
+            _, options, cells = read_plan(own_folder(run_dir, path, f"The grid {path.name}"))
             drawn = sum((path / c.file).is_file() for c in cells)
             found.append({"name": path.name, **asdict(options), "drawn": drawn, "total": len(cells)})
     return found

@@ -1,7 +1,11 @@
-"""`python -m lora_studio.trainer RUN_DIR`: train what RUN_DIR/config.json describes. Exit code 0 finished or stopped, 1 failed."""
+"""`python -m lora_studio.trainer RUN_DIR`: train what RUN_DIR/config.json describes. Exit code 0 finished or stopped, 1 failed.
+
+`--place DIR`: beside the run's project, it may write here; `--own`: the run was made on this machine, so what it says it wrote, it wrote.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -18,13 +22,15 @@ from lora_studio.parent import end_with_parent, helper
 from lora_studio.patience import touch, within
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import FILE, TERMINAL, EventWriter, read_events
+from lora_studio.training.places import Granted, check, granted
+from lora_studio.untrusted import is_inside
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print("usage: python -m lora_studio.trainer RUN_DIR", file=sys.stderr)
+    try:
+        run_dir, allowed = _given(arguments)
+    except SystemExit:  # it has said why
         return 2
-    run_dir = Path(arguments[0])
     if not run_dir.is_dir():
         print(f"{run_dir} is not a folder", file=sys.stderr)
         return 2
@@ -35,8 +41,10 @@ def main(arguments: list[str]) -> int:
     previous = _stop_on_interrupt(run_dir)
     try:
         config = TrainingConfig.from_dict(read_json(run_dir / "config.json"))
+        if first:  # the others write nothing
+            check(config, run_dir, allowed.places)
         if config.processes > 1 and "WORLD_SIZE" not in os.environ:
-            return _several(run_dir, config.processes)
+            return _several(run_dir, arguments, config.processes)
         # late: a mistake in the configuration is reported without waiting for the ML libraries
         from lora_studio.trainer.loop import train
 
@@ -44,19 +52,35 @@ def main(arguments: list[str]) -> int:
         with awake("a training runs") if os.environ.get("LOCAL_RANK", "0") == "0" else nullcontext("") as sleepy:
             if sleepy and first:
                 events.write("warning", message=sleepy)
-            train(run_dir, config, events)
+            train(run_dir, config, events, own=allowed.own)
     except BaseException as error:
         traceback.print_exc()
         message, hint = explain(error)
         if first:
-            (events or EventWriter(run_dir)).write("failed", message=message, hint=hint)
+            _say_failed(run_dir, events, message, hint)
         return 1
     finally:
         signal.signal(signal.SIGINT, previous)
     return 0
 
 
-def _several(run_dir: Path, processes: int) -> int:
+def _given(arguments: list[str]) -> tuple[Path, Granted]:
+    """The run's folder and what it may use: what was given, and what a person allowed it on this machine before."""
+    parser = argparse.ArgumentParser(prog="python -m lora_studio.trainer")
+    parser.add_argument("run", type=Path, metavar="RUN_DIR")
+    parser.add_argument("--place", action="append", default=[], metavar="DIR", help="beside its project, the run may write here")
+    parser.add_argument("--own", action="store_true", help="the run was made on this machine")
+    args = parser.parse_args(arguments)
+    known = granted(args.run)
+    return args.run, Granted((*args.place, *known.places), args.own or known.own)
+
+
+def _say_failed(run_dir: Path, events: EventWriter | None, message: str, hint: str) -> None:
+    if is_inside(run_dir, run_dir / FILE):
+        (events or EventWriter(run_dir)).write("failed", message=message, hint=hint)
+
+
+def _several(run_dir: Path, arguments: list[str], processes: int) -> int:
     """Train with several processes on this machine: this one becomes their launcher, as `accelerate launch` would be."""
     if sys.platform == "win32":
         os.environ.setdefault("USE_LIBUV", "0")  # torch's Windows packages come without it
@@ -68,7 +92,7 @@ def _several(run_dir: Path, processes: int) -> int:
     known = len(read_events(run_dir / FILE))
     os.environ.update(helper())  # one of the processes alone could be neither watched nor stopped
     try:
-        torchrun(launch_words(run_dir, processes))
+        torchrun(launch_words(arguments, processes))
     except ChildFailedError as error:
         # the first process tells its own failures; another's ended it in the middle of a word
         if not any(event.type in TERMINAL for event in read_events(run_dir / FILE)[known:]):

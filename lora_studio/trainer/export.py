@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,40 +75,95 @@ def read_metadata(path: Path) -> dict[str, str]:
     return found
 
 
-def free_stem(name: str, folders: Sequence[Path], session: str) -> str:
-    """`name`, or `name_2`, `name_3` ...: the first under which no folder holds a file of another run.
+SIDECARS = (".json", ".png")
+
+
+@dataclass(frozen=True)
+class Files:
+    """The LoRA files of one run. Nothing but these is ever replaced or deleted.
+
+    `session` is in their metadata; but whoever made the run's folder may have put somebody else's there, so of a run that was not made on
+    this machine (`own`) only the files that this process wrote count. `written`: the stems of those, with their folders.
+    """
+
+    session: str
+    own: bool = False
+    written: set[Path] = field(default_factory=set)
+
+    def has(self, path: Path) -> bool:
+        """Whether a file (a LoRA, or one beside it) may be replaced or deleted by the run."""
+        lora = path.with_suffix(".safetensors")
+        return lora in self.written or (self.own and self.names(lora))
+
+    def names(self, path: Path) -> bool:
+        """Whether a LoRA says that this run made it."""
+        return read_metadata(path).get(RUN_KEY) == self.session
+
+
+def free_stem(name: str, folders: Sequence[Path], is_ours: Callable[[Path], bool]) -> str:
+    """`name`, or `name_2`, `name_3` ...: the first under which no folder holds a file that is not of the run.
 
     The WebUI keeps the weights it has loaded under a name, and a finished LoRA is never overwritten.
     """
     number = 1
     while True:
         stem = name if number == 1 else f"{name}_{number}"
-        if not any(taken(stem, folder, session) for folder in folders):
+        if not any(taken(stem, folder, is_ours, beside=True) for folder in folders):
             return stem
         number += 1
 
 
-def taken(stem: str, folder: Path, session: str) -> bool:
-    """Whether `folder` holds a numbered or plain file of that stem that is not of this session."""
+def taken(stem: str, folder: Path, is_ours: Callable[[Path], bool], *, beside: bool = False) -> bool:
+    """Whether `folder` holds a numbered or plain LoRA of that stem that is not of the run; `beside`: or what lies beside a numbered one."""
     if not folder.is_dir():
         return False
-    pattern = re.compile(re.escape(stem.lower()) + r"(-\d+|-step\d+)?\.(safetensors|pt|ckpt)$")
-    return any(
-        pattern.match(path.name.lower()) and read_metadata(path).get(RUN_KEY) != session for path in folder.iterdir()
-    )
+    numbered = r"(-\d+|-step\d+)"
+    more = rf"|{numbered}\.(json|png)" if beside else ""
+    pattern = re.compile(re.escape(stem.lower()) + rf"({numbered}?\.(safetensors|pt|ckpt){more})$")
+    return any(pattern.match(path.name.lower()) and not is_ours(path.with_suffix(".safetensors")) for path in folder.iterdir())
 
 
-def write_lora(data: bytes, folders: Sequence[Path], stem: str, sidecar: Mapping[str, Any], preview: Path | None) -> list[Path]:
-    """Put the file with its `<stem>.json` and `<stem>.png` into each folder; the file itself last, when its sidecars are there."""
+def in_the_way(folders: Sequence[Path], stem: str, files: Files, data: bytes) -> bool:
+    """Whether a file is there, under the very name of one to be written, that must stay: not of the run, and not the same LoRA either."""
+    for folder in folders:
+        lora = folder / f"{stem}.safetensors"
+        if same_weights(lora, data):
+            continue
+        if any(os.path.lexists(path) and not files.has(path) for path in (lora, *(folder / (stem + suffix) for suffix in SIDECARS))):
+            return True
+    return False
+
+
+def same_weights(path: Path, data: bytes) -> bool:
+    """Whether a LoRA file holds the very tensors of `data`, which is the bytes of one: a step done twice gives the same."""
+    try:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > 2 * len(data):
+            return False
+        return _tensors(path.read_bytes()) == _tensors(data)
+    except (OSError, struct.error):
+        return False
+
+
+def _tensors(data: bytes) -> bytes:
+    return data[8 + int(struct.unpack("<Q", data[:8])[0]) :]
+
+
+def write_lora(data: bytes, folders: Sequence[Path], stem: str, sidecar: Mapping[str, Any], preview: Path | None, files: Files) -> list[Path]:
+    """Put the file with its `<stem>.json` and `<stem>.png` into each folder; the file itself last, when its sidecars are there.
+
+    What is there already and is the same LoRA, is left as it is: somebody may have written into its `.json`.
+    """
     written = []
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
-        atomic_write_json(folder / f"{stem}.json", dict(sidecar))
-        if preview is not None and preview.is_file():
-            atomic_write_bytes(folder / f"{stem}.png", preview.read_bytes())
         path = folder / f"{stem}.safetensors"
-        atomic_write_bytes(path, data)
+        if not same_weights(path, data):
+            files.written.add(path)  # before it is there: on a full disk this is done again, with what is beside it there
+            atomic_write_json(folder / f"{stem}.json", dict(sidecar))
+            if preview is not None and preview.is_file():
+                atomic_write_bytes(folder / f"{stem}.png", preview.read_bytes())
+            atomic_write_bytes(path, data)
         written.append(path)
     return written
 
@@ -119,12 +176,12 @@ def _sweep(folder: Path) -> None:
                 unlink(path)
 
 
-def remove_lora(folders: Sequence[Path], stem: str, session: str) -> None:
-    """Delete an older epoch of this run with its sidecars."""
+def remove_lora(folders: Sequence[Path], stem: str, files: Files) -> None:
+    """Delete an older epoch of the run with its sidecars."""
     for folder in folders:
         path = folder / f"{stem}.safetensors"
-        if path.is_file() and read_metadata(path).get(RUN_KEY) == session:
-            for suffix in (".safetensors", ".json", ".png"):
+        if path.is_file() and files.has(path):
+            for suffix in (".safetensors", *SIDECARS):
                 unlink(path.with_suffix(suffix), missing_ok=True)
 
 

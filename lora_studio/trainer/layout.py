@@ -9,15 +9,25 @@ from typing import Any
 import torch
 from torch import nn
 
+from lora_studio.untrusted import mapping, refuse
+
 #: steps that are run to warm up, and that are timed
 WARM, TIMED = 1, 2
 #: share of the time that must be won: below, it is noise
 LEAST_GAIN = 0.05
 
 
-def lay_out(unet: nn.Module, channels_last: bool) -> None:
+def channels_last(values: Any) -> bool:
+    """What layout.json says. Raises RefusedError where it says something else."""
+    found = mapping(values, "The run's layout.json").get("channels_last")
+    if not isinstance(found, bool):
+        raise refuse("The run's layout.json", found, "is neither true nor false")
+    return found
+
+
+def lay_out(unet: nn.Module, last: bool) -> None:
     """Turn the frozen convolution weights; what flows through the model follows them. The LoRA's stay, they are views into one vector."""
-    order = torch.channels_last if channels_last else torch.contiguous_format
+    order = torch.channels_last if last else torch.contiguous_format
     for module in unet.modules():
         if isinstance(module, nn.Conv2d) and not module.weight.requires_grad:
             module.weight.data = module.weight.data.contiguous(memory_format=order)
@@ -29,8 +39,8 @@ def find_quicker(unet: nn.Module, step: Callable[[], Any], settle: Callable[[], 
     `settle` waits until the device has done all that `step` asked of it.
     """
     seconds = []
-    for channels_last in (False, True):
-        lay_out(unet, channels_last)
+    for last in (False, True):
+        lay_out(unet, last)
         for _ in range(WARM):
             step()
         settle()

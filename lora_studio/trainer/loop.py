@@ -32,6 +32,7 @@ from lora_studio.trainer.trial import FIRST_STEPS
 from lora_studio.trainer.validation import validation_loss
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import EventWriter
+from lora_studio.training.places import asked
 
 __all__ = ["Objective", "TrainingRun", "train"]
 
@@ -45,10 +46,10 @@ SPILLS = "The graphics memory is full and Windows lends main memory to the card"
 MAKE_ROOM = "Close other programs that use the card, or stop and choose a smaller resolution or fp8_base."
 
 
-def train(run_dir: Path, config: TrainingConfig, events: EventWriter) -> None:
-    """Run or resume the training of `run_dir`; ends with a `finished` or `stopped` event. Raises UserError."""
+def train(run_dir: Path, config: TrainingConfig, events: EventWriter, *, own: bool = False) -> None:
+    """Run or resume the training of `run_dir`; ends with a `finished` or `stopped` event. `own`: it was made on this machine. Raises UserError."""
     team = Team.join(config.device)
-    run = TrainingRun(run_dir, config, events if team.main else Quiet(run_dir), team)
+    run = TrainingRun(run_dir, config, events if team.main else Quiet(run_dir), team, own=own)
     try:
         run.go()
     finally:
@@ -59,8 +60,9 @@ def train(run_dir: Path, config: TrainingConfig, events: EventWriter) -> None:
 class TrainingRun:
     """A run in memory: opened by the constructor, prepared and trained by `go`."""
 
-    def __init__(self, run_dir: Path, config: TrainingConfig, events: EventWriter, team: Team | None = None) -> None:
+    def __init__(self, run_dir: Path, config: TrainingConfig, events: EventWriter, team: Team | None = None, *, own: bool = False) -> None:
         self.dir = run_dir
+        self.own = own
         self.config = config
         self.events = events
         self.team = team or Team()
@@ -74,7 +76,7 @@ class TrainingRun:
         self.last_save = time.monotonic()
         facts: dict[str, Any] = {}
         if self.team.size > 1:
-            facts = {"processes": self.team.size, "machines_command": machines_command(run_dir, self.team.size)}
+            facts = {"processes": self.team.size, "machines_command": machines_command(run_dir, self.team.size, asked(config, run_dir))}
         self.events.write(
             "started",
             pid=os.getpid(),
@@ -92,7 +94,7 @@ class TrainingRun:
 
     def _prepare(self) -> None:
         if self.team.main:
-            self.outputs = self._patiently(lambda: Outputs(self.dir, self.config, self.events, self.board))
+            self.outputs = self._patiently(lambda: Outputs(self.dir, self.config, self.events, self.board, own=self.own))
         fresh = self._saved is None
         parts = Prepared(self.dir, self.config, self.runtime, self.team, self.events, self._stop_asked, fresh=fresh)
         self.parts, self.length, self.runtime = parts, parts.length, parts.runtime

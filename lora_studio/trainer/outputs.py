@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from lora_studio.errors import UserError
-from lora_studio.files import atomic_path, atomic_write_json, read_json
+from lora_studio.files import atomic_path, atomic_write_json, read_json, validate_name
 from lora_studio.patience import HeldError, opened, within
 from lora_studio.trainer import export, metadata
 from lora_studio.trainer.board import Board
@@ -26,6 +26,9 @@ from lora_studio.trainer.sampling import Prompt, sample
 from lora_studio.trainer.state import Position
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import EventWriter
+from lora_studio.untrusted import file_name, mapping, number, text
+
+FILE = "session.json"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,13 @@ class Session:
     id: str
     started: float
     stem: str
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Session:
+        """Raises RefusedError: the stem is joined to folders, so it is one plain name."""
+        found, what = mapping(values, FILE), f"The run's {FILE}"
+        stem = validate_name(file_name(found.get("stem"), what))
+        return cls(text(found.get("id"), what, 200), number(found.get("started"), what), stem)
 
 
 @dataclass(frozen=True)
@@ -51,20 +61,20 @@ class Length:
 class Outputs:
     """Samples and LoRA files of the run in `folder`. Whatever it writes is told in the events."""
 
-    def __init__(self, folder: Path, config: TrainingConfig, events: EventWriter, board: Board) -> None:
+    def __init__(self, folder: Path, config: TrainingConfig, events: EventWriter, board: Board, *, own: bool = False) -> None:
         self.dir, self.config, self.events, self.board = folder, config, events, board
         self.folders = [Path(config.output_dir)] + ([Path(config.lora_dir)] if config.lora_dir else [])
         self.session = self._open_session()
+        self.files = export.Files(self.session.id, own)
         self.previews: dict[int, Path] = {}
         self._kept: set[str] = set()
         self._start_hashing()
 
     def _open_session(self) -> Session:
-        file = self.dir / "session.json"
+        file = self.dir / FILE
         if file.is_file():
-            return Session(**read_json(file))
-        identity = secrets.token_hex(8)
-        session = Session(identity, time.time(), export.free_stem(self.config.output_name, self.folders, identity))
+            return Session.from_dict(read_json(file))
+        session = Session(secrets.token_hex(8), time.time(), export.free_stem(self.config.output_name, self.folders, lambda path: False))
         atomic_write_json(file, asdict(session))
         return session
 
@@ -135,13 +145,10 @@ class Outputs:
     def export(self, network: Network, position: Position, epoch: int, *, on_demand: bool = False) -> None:
         """Write the LoRA as it is into every folder. Raises UserError where its numbers do not fit the format."""
         config = self.config
-        self._keep_name_free()
-        stem = f"{self.session.stem}-step{position.step:06d}" if on_demand else f"{self.session.stem}-{epoch:02d}"
         self._hashing.join()
         common = metadata.run_metadata(config, base_hashes=self._hashes, **self._facts)
-        facts = metadata.file_metadata(common, stem=stem, step=position.step, epoch=epoch, finished=time.time())
         if position.best_epoch:
-            facts |= {"lora_studio_best_epoch": str(position.best_epoch), "lora_studio_best_validation_loss": f"{position.best_loss:.6f}"}
+            common |= {"lora_studio_best_epoch": str(position.best_epoch), "lora_studio_best_validation_loss": f"{position.best_loss:.6f}"}
         tensors = export.lora_tensors(network.layers, export.DTYPES[config.save_precision])
         if not all(torch.isfinite(t).all() for t in tensors.values()):
             raise UserError(
@@ -149,7 +156,19 @@ class Outputs:
                 "Lower the learning rates; the last saved state is good.",
             )
         sidecar = self._sidecar(position, epoch)
-        written = export.write_lora(export.serialise(tensors, facts), self.folders, stem, sidecar, self.previews.get(epoch))
+        ending = f"step{position.step:06d}" if on_demand else f"{epoch:02d}"
+
+        def named() -> tuple[str, bytes]:
+            stem = f"{self.session.stem}-{ending}"
+            facts = metadata.file_metadata(common, stem=stem, step=position.step, epoch=epoch, finished=time.time())
+            return stem, export.serialise(tensors, facts)
+
+        self._keep_name_free()
+        stem, data = named()
+        if export.in_the_way(self.folders, stem, self.files, data):
+            self._take_name(lambda path: path in self.files.written)
+            stem, data = named()
+        written = export.write_lora(data, self.folders, stem, sidecar, self.previews.get(epoch), self.files)
         self.events.write(
             "checkpoint",
             path=str(written[0]),
@@ -162,10 +181,14 @@ class Outputs:
 
     def _keep_name_free(self) -> None:
         """Take another name where another run took ours after this one began."""
-        session = self.session
-        if any(export.taken(session.stem, folder, session.id) for folder in self.folders):
-            self.session = replace(session, stem=export.free_stem(self.config.output_name, self.folders, session.id))
-            atomic_write_json(self.dir / "session.json", asdict(self.session))
+        if any(export.taken(self.session.stem, folder, self.files.names) for folder in self.folders):
+            self._take_name(self.files.names)
+
+    def _take_name(self, is_ours: Callable[[Path], bool]) -> None:
+        before, stem = self.session.stem, export.free_stem(self.config.output_name, self.folders, is_ours)
+        self.session = replace(self.session, stem=stem)
+        atomic_write_json(self.dir / FILE, asdict(self.session))
+        self.events.write("warning", message=f"LoRAs named {before} are there already: this run goes on as {stem}.")
 
     def _sidecar(self, position: Position, epoch: int) -> Mapping[str, Any]:
         config, length = self.config, self._length
@@ -191,7 +214,7 @@ class Outputs:
         """An epoch that a WebUI has loaded stays for as long as it is: no reason to wait with the training."""
         try:
             with within(QUIET):
-                export.remove_lora(self.folders, stem, self.session.id)
+                export.remove_lora(self.folders, stem, self.files)
         except HeldError as error:
             if stem not in self._kept:
                 self._kept.add(stem)

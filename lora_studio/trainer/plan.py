@@ -6,6 +6,9 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from lora_studio.untrusted import mapping, refuse, whole
 
 #: share of the free graphics memory that a plan may fill: beyond, some drivers spill into the machine's memory and crawl
 FILL = 0.92
@@ -19,6 +22,14 @@ class Plan:
 
     parts: int = 1
     checkpointing: bool = False
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Plan:
+        """Raises RefusedError for what is no plan."""
+        found = mapping(values, "The run's plan.json")
+        if not isinstance(found.get("checkpointing"), bool):
+            raise refuse("The run's plan.json", found.get("checkpointing"), "is neither true nor false")
+        return cls(whole(found.get("parts"), "The run's plan.json", 1, 1024), found["checkpointing"])
 
     def slices(self, count: int) -> Iterator[slice]:
         """The pieces of `count` pictures, as even as possible, none empty."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,7 +19,7 @@ from lora_studio.trainer.average import Average
 from lora_studio.trainer.compiled import compile_blocks, undo, why
 from lora_studio.trainer.data import Dataset, LatentCache, batches_of_epoch, build_dataset, draw_batch
 from lora_studio.trainer.guard import QUIET, StopAskedError, out_of_memory, release_memory
-from lora_studio.trainer.layout import find_quicker, lay_out
+from lora_studio.trainer.layout import channels_last, find_quicker, lay_out
 from lora_studio.trainer.lr import warmup_steps
 from lora_studio.trainer.models import BaseModel, load_base
 from lora_studio.trainer.network import LoraShape, attach
@@ -27,7 +27,7 @@ from lora_studio.trainer.objective import Objective
 from lora_studio.trainer.optimizer import Optimizer
 from lora_studio.trainer.outputs import Length
 from lora_studio.trainer.plan import Plan, candidates, choose, lends_memory, limit, smaller, spills
-from lora_studio.trainer.runtime import Runtime
+from lora_studio.trainer.runtime import DTYPES, Runtime
 from lora_studio.trainer.seeds import seed_of
 from lora_studio.trainer.start import start_from
 from lora_studio.trainer.team import Team
@@ -35,10 +35,12 @@ from lora_studio.trainer.tiles import in_tiles, use_tiles
 from lora_studio.trainer.trial import gives_numbers, needs_8_bits
 from lora_studio.training.config import TrainingConfig
 from lora_studio.training.events import EventWriter
+from lora_studio.untrusted import mapping, refuse
 
 #: seconds between two events of one phase
 EVERY = 0.25
 PLAN, LAYOUT, PRECISION = "plan.json", "layout.json", "precision.json"
+Found = TypeVar("Found")
 
 
 class Prepared:
@@ -93,8 +95,8 @@ class Prepared:
 
     def _load_trying(self) -> BaseModel:
         """The base model in the run's precision, or in float32 where the device gives no numbers in that one; kept, so that a resumed run knows."""
-        file, own = self.dir / PRECISION, self.runtime.precision
-        known = self.team.tell(read_json(file) if file.is_file() else None)
+        own = self.runtime.precision
+        known = self.team.tell(self._found_before(PRECISION, _precision_file))
         if known and known["instead_of"] == own:
             self.runtime = self.runtime.in_full_precision(known["fp8"])
             self.events.write("warning", message=f"This run goes on in fp32: {own} gave no numbers on this device.", precision="fp32")
@@ -194,10 +196,10 @@ class Prepared:
 
     def _first_plan(self) -> Plan:
         """What an earlier start found out; else, on a graphics card, what a dry run says; else what the configuration says."""
-        config, file = self.config, self.dir / PLAN
-        known = self.team.tell(read_json(file) if file.is_file() else None)
+        config = self.config
+        known = self.team.tell(self._found_before(PLAN, Plan.from_dict))
         if known:
-            return Plan(**known)
+            return known
         if not (config.memory_plan and self.runtime.device.type == "cuda"):
             return self.plan
         self.events.write("phase", name="memory")
@@ -260,7 +262,7 @@ class Prepared:
     def _choose_layout(self) -> None:
         """On a graphics card the order of numbers that is quicker there; kept, so that a resumed run computes as before."""
         file, unet, device = self.dir / LAYOUT, self.model.unet, self.runtime.device
-        known = self.team.tell(read_json(file) if file.is_file() else None)
+        known = self.team.tell(self._found_before(LAYOUT, channels_last))
         if known is None and self.config.memory_plan and device.type == "cuda":
             try:
                 with self._own_memory_only():
@@ -269,12 +271,21 @@ class Prepared:
                 if not out_of_memory(error):
                     raise
                 found = False  # too tight for a rehearsal: as it is
-            known = self.team.tell({"channels_last": found})
+            known = self.team.tell(found)
             self.network.zero_grad()
             release_memory()
             if self.team.main:
-                _note(file, known)
-        lay_out(unet, bool(known and known["channels_last"]))
+                _note(file, {"channels_last": known})
+        lay_out(unet, bool(known))
+
+    def _found_before(self, name: str, read: Callable[[Any], Found]) -> Found | None:
+        """What an earlier start of the run measured; None where it did not, or where that cannot be used: it is measured anew."""
+        file = self.dir / name
+        try:
+            return read(read_json(file)) if file.is_file() else None
+        except UserError as error:
+            self.events.write("warning", message=f"{error.message} It is found out anew.")
+            return None
 
     def _compile(self) -> None:
         """Compile what is to be compiled, and look whether it computes the same; all processes or none."""
@@ -340,6 +351,14 @@ class Prepared:
                 encoder.gradient_checkpointing_enable({"use_reentrant": False})
                 # a checkpointed block whose input needs no gradient gives none to its LoRA either
                 encoder.enable_input_require_grads()
+
+
+def _precision_file(values: Any) -> dict[str, Any]:
+    """What precision.json says. Raises RefusedError where it says something else."""
+    found = mapping(values, "The run's precision.json")
+    if found.get("instead_of") not in DTYPES or not isinstance(found.get("fp8"), bool):
+        raise refuse("The run's precision.json", values, "names no precision")
+    return dict(found)
 
 
 def no_numbers(path: Path) -> UserError:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,13 +20,17 @@ from safetensors.torch import load, save
 from lora_studio.errors import UserError
 from lora_studio.files import atomic_write_bytes, atomic_write_json, read_json
 from lora_studio.patience import TIDYING, HeldError, patient, rmtree, unlink, within
-from lora_studio.untrusted import file_name
+from lora_studio.untrusted import file_name, mapping, number, refuse, whole
 
 FORMAT = 1
 KEEP = 2
 FACTS = "state.json"
 #: the second is for a step that is saved again: the first stays until then
 TENSORS = ("tensors.safetensors", "tensors-2.safetensors")
+#: numbers of a state: the least each may be, at most MOST; and those that are no whole numbers, with what they usually are
+COUNTS = {"step": 0, "epoch": 1, "batch": 0, "rollbacks": 0, "best_epoch": 0, "processes": 1}
+NUMBERS = {"loss_average": 0.0, "rate": 1.0, "best_loss": 0.0}
+MOST = 10**9
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,19 @@ class Position:
     best_epoch: int = 0
     best_loss: float = 0.0
     processes: int = 1
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Position:
+        """Raises RefusedError for a number that is none or cannot be, and for keys that are not known."""
+        what = "The run's state.json"
+        if unknown := sorted(set(values) - {f.name for f in fields(cls)}):
+            raise refuse(what, unknown, "is not known")
+        counts = {name: whole(values.get(name, low), what, low, MOST) for name, low in COUNTS.items()}
+        numbers = {name: number(values.get(name, usual), what, low=0) for name, usual in NUMBERS.items()}
+        scaler = values.get("scaler")
+        for value in mapping(scaler, what).values() if scaler is not None else ():
+            number(value, what)  # as they are: some of them must be whole
+        return cls(**counts, **numbers, scaler=scaler)
 
     def among(self, processes: int) -> Position:
         """The same place for another number of processes: a step of theirs takes another number of pictures."""
@@ -124,7 +142,7 @@ def load_state(folder: Path) -> tuple[Position, dict[str, torch.Tensor]] | None:
             if facts.pop("format") != FORMAT:
                 continue
             path = candidate / file_name(facts.pop("tensors", TENSORS[0]), str(candidate / FACTS))
-            return Position(**facts), load(patient(path.read_bytes, path=path))
+            return Position.from_dict(facts), load(patient(path.read_bytes, path=path))
         except HeldError:
             raise  # an older one would do the work of hours again
         except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError, SafetensorError, UserError):

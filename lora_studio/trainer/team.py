@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -112,10 +112,10 @@ class Quiet(EventWriter):
         return RunEvent(0, 0.0, kind, data)
 
 
-def launch_words(run_dir: Path, processes: int) -> list[str]:
-    """Arguments of torchrun for all processes on this machine (accelerate launch runs it too)."""
+def launch_words(arguments: Sequence[str], processes: int) -> list[str]:
+    """Arguments of torchrun for all processes on this machine (accelerate launch runs it too), each with the trainer's own `arguments`."""
     # --no-python: torchrun's own `python -m` finds nothing of ours in a Python that ignores PYTHONPATH
-    return ["--standalone", f"--nproc_per_node={processes}", "--no-python", *module(sys.executable, "lora_studio.trainer", str(run_dir))]
+    return ["--standalone", f"--nproc_per_node={processes}", "--no-python", *module(sys.executable, "lora_studio.trainer", *arguments)]
 
 
 def process_failed(run_dir: Path, processes: int, code: int) -> UserError:
@@ -126,10 +126,11 @@ def process_failed(run_dir: Path, processes: int, code: int) -> UserError:
     return died(message=f"One of the {processes} processes failed.", code=code, printed=printed, hint=hint)
 
 
-def machines_command(run_dir: Path, processes: int) -> str:
-    """What to type on each of two machines, `processes` on each; the run's folder must be one that both see."""
+def machines_command(run_dir: Path, processes: int, places: Sequence[str] = ()) -> str:
+    """What to type on each of two machines, `processes` on each; both see the run's folder. `places`: see the trainer's `--place`."""
+    allowed = "".join(f'--place "{place}" ' for place in places)
     return (
         f"accelerate launch --multi_gpu --num_machines 2 --num_processes {2 * processes} --machine_rank 0 "
-        f'--main_process_ip FIRST_MACHINE --main_process_port 29500 -m lora_studio.trainer "{run_dir}"'
+        f'--main_process_ip FIRST_MACHINE --main_process_port 29500 -m lora_studio.trainer {allowed}"{run_dir}"'
         "   (on the second machine: --machine_rank 1)"
     )

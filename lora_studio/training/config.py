@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from ..errors import UserError
+from ..files import validate_name
 from .options import CHOICES, FINDS_RATE, LEAST_SCALE, RANGES
 
 Parse = Callable[[Any], Any]
@@ -222,6 +223,8 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> tuple[Any, list
             problems.append(f"{prefix}{f.name}: {error}, got {values[f.name]!r}")
             continue
         mistake = _out_of_bounds(f.name, parsed[f.name])
+        if f.name == "output_name" and not mistake:
+            parsed[f.name] = validate_name(parsed[f.name])
         if mistake:
             problems.append(f"{prefix}{f.name}: {mistake}, got {values[f.name]!r}")
     return (None if problems else cls(**parsed)), problems
@@ -243,12 +246,23 @@ def _folders(value: Any) -> tuple[tuple[DatasetFolder, ...], list[str]]:
 
 
 def _out_of_bounds(name: str, value: Any) -> str:
+    if name == "output_name":
+        return _name_mistake(value)
     if name in CHOICES and value not in CHOICES[name]:
         return "must be one of " + ", ".join(CHOICES[name])
     low, high = RANGES.get(name, (-math.inf, math.inf))
     numbers = value if isinstance(value, tuple) else (value,)
     if any(isinstance(v, (int, float)) and not isinstance(v, bool) and not low <= v <= high for v in numbers):
         return f"must be at least {low:g}" if math.isinf(high) else f"must be from {low:g} to {high:g}"
+    return ""
+
+
+def _name_mistake(name: str) -> str:
+    """What keeps a name from being that of LoRA files on every system: it is joined to folders, so it is one plain name or nothing."""
+    try:
+        validate_name(name)
+    except UserError as error:
+        return error.message.rpartition(": ")[2].rstrip(".")
     return ""
 
 
@@ -272,8 +286,6 @@ def _together(config: TrainingConfig) -> list[str]:
         problems.append("unet_lr: is 0, so block weights have nothing to weigh")
     if config.token_warmup_step and not config.token_warmup_min:
         problems.append("token_warmup_min: at least 1 tag")
-    if not config.output_name.strip():
-        problems.append("output_name: is empty")
     return problems
 
 
@@ -292,6 +304,8 @@ def _block_weights_mistake(text: str, *, curves: bool) -> str:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("expected text")
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+        raise ValueError("expected text, not halves of characters")
     return value
 
 
@@ -300,7 +314,7 @@ def _whole(value: Any) -> int:
         raise ValueError("expected a whole number")
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError("expected a whole number") from None
     if not number.is_integer():
         raise ValueError("expected a whole number")
@@ -312,7 +326,7 @@ def _number(value: Any) -> float:
         raise ValueError("expected a number")
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError("expected a number") from None
     if not math.isfinite(number):
         raise ValueError("expected a finite number")
@@ -350,7 +364,7 @@ def _lines(value: Any) -> tuple[str, ...]:
         value = [line for line in value.splitlines() if line.strip()]
     if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
         raise ValueError("expected a list of texts")
-    return tuple(value)
+    return tuple(map(_text, value))
 
 
 def _optional(parse: Parse) -> Parse:

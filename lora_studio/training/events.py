@@ -16,12 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from ..patience import opened, within
+from ..untrusted import RefusedError, number, text, whole
 
 FILE = "events.jsonl"
 TYPES = ("started", "phase", "step", "sample", "checkpoint", "warning", "finished", "stopped", "failed")
 TERMINAL = ("finished", "stopped", "failed")
 #: seconds that writing the end of a run waits for a program that holds the file
 LAST_WORD = 60.0
+#: what is read as a number, or as a text, wherever an event carries it; no number is larger than MOST
+NUMBERS = frozenset({"step", "total", "epoch", "epochs", "done", "loss", "loss_average", "lr", "lr_text", "steps_per_second", "eta", "index", "seed"})
+TEXTS = frozenset({"path", "lora_path", "message", "hint", "name", "prompt", "machines_command"})
+MOST = 2**63
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,14 @@ class RunEvent:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunEvent:
+        """Raises RefusedError, KeyError or TypeError for what is no event: a run may come from anywhere."""
         rest = {k: v for k, v in values.items() if k not in ("v", "seq", "time", "type")}
-        return cls(int(values["seq"]), float(values["time"]), str(values["type"]), rest)
+        for key in NUMBERS & rest.keys():
+            if rest[key] is not None:
+                number(rest[key], FILE, -MOST, MOST)
+        for key in TEXTS & rest.keys():
+            text(rest[key], FILE)
+        return cls(whole(values["seq"], FILE, 0, MOST), number(values["time"], FILE, 0, MOST), text(values["type"], FILE, 100), rest)
 
 
 class EventWriter:
@@ -103,5 +114,5 @@ def _parse(data: bytes) -> Iterator[RunEvent]:
             continue
         try:
             yield RunEvent.from_dict(json.loads(line.decode("utf-8")))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RefusedError):
             continue

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..untrusted import is_network
 from .kohya_kinds import sound
 from .kohya_report import Imported, put, shown_as, sort_out
 from .kohya_table import ARGUMENTS, COMBINED, IN_DATASET, OF_FOLDER, Key
@@ -148,7 +149,7 @@ def _folder_names(out: Imported, given: Mapping[str, Any]) -> None:
             continue
         place = Path(str(named))
         found = []
-        if place.is_dir():
+        if not is_network(str(named)) and place.is_dir():
             for child in sorted(p for p in place.iterdir() if p.is_dir()):
                 if match := re.fullmatch(r"(\d+)_(.*)", child.name):
                     found.append({"path": str(child), "repeats": int(match[1]), "is_reg": regular, "class_tokens": match[2]})

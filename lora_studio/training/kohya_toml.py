@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..untrusted import is_network
 from . import kohya_easy, kohya_gui
 from .kohya_report import Imported, Rows, shown_as
 from .kohya_samples import FILES, as_lines
@@ -72,7 +73,7 @@ def beside(config: Path, named: Any) -> Path | None:
     if not isinstance(named, str) or not named or "\n" in named:
         return None
     near = config.parent / re.split(r"[\\/]", named)[-1]
-    return next((p for p in (Path(named), near) if p.is_file()), None)
+    return next((p for p in (*([] if is_network(named) else [Path(named)]), near) if p.is_file()), None)
 
 
 def _prompts(config: Path, named: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import UserError
 from ..files import LONGEST_NEW
 from ..project import Project
+from ..untrusted import is_network
 from . import presets
 from .config import TrainingConfig
 from .kohya_report import Imported
@@ -73,7 +74,7 @@ def use(found: Imported, project: Project, presets_dir: Path, name: str = "", ba
     chosen = _base(values["base"] if "base" in found.values else "", base, project, notes)
     settings: dict[str, Any] = {o: values[o] for o in OF_PROJECT if values[o]}
     if values["vae"]:
-        if Path(values["vae"]).is_file():
+        if not is_network(values["vae"]) and Path(values["vae"]).is_file():
             settings["vae"] = values["vae"]
         else:
             notes.append(f"The VAE {values['vae']} is not on this machine; the base's own is taken.")
@@ -93,10 +94,12 @@ def use(found: Imported, project: Project, presets_dir: Path, name: str = "", ba
 def _folders(named: list[dict[str, Any]], project: Project, notes: list[str]) -> list[dict[str, Any]]:
     """Those that are here. A single one that is not stands for the project's own dataset."""
     said = [{k: v for k, v in f.items() if v not in (None, "", False)} for f in named]
-    here = [f for f in said if Path(f["path"]).is_dir()]
+    here = [f for f in said if not is_network(f["path"]) and Path(f["path"]).is_dir()]
     for folder in said:
         if folder in here:
             continue
+        if is_network(folder["path"]):
+            notes.append(f"The folder {folder['path']} is on another machine and not looked at. Give it a drive letter, then import again.")
         if len(said) == 1:
             notes.append(f"The folder {folder['path']} is not on this machine; the project's dataset takes its place.")
             return [{**folder, "path": str(project.dataset_dir.absolute())}]
@@ -109,7 +112,7 @@ def _folders(named: list[dict[str, Any]], project: Project, notes: list[str]) ->
 def _base(named: str, given: Path | None, project: Project, notes: list[str]) -> str:
     if given is not None:
         return str(given.absolute()) if given.exists() else str(given)
-    if named and Path(named).exists():
+    if named and not is_network(named) and Path(named).exists():
         return named
     before = project.settings.get("train")
     kept = str(before.get("base", "")) if isinstance(before, dict) else ""

@@ -11,13 +11,14 @@ from typing import Any
 
 from ..dataset import ImageItem, read_caption
 from ..errors import UserError
-from ..project import Project
+from ..project import FILE, Project
 from . import presets
 from .basefile import family_of
 from .bases import settings_for
 from .config import OPTIONS, DatasetFolder, TrainingConfig
 from .form import NOT_IN_FORM, OF_FOLDERS
 from .pictures import scan
+from .places import granted_below, without_network
 from .preflight import Preflight, preflight
 
 Problems = dict[str, list[str]]
@@ -62,7 +63,14 @@ class Start:
     def folders(self) -> list[dict[str, Any]]:
         """Folders that an import chose for this project; empty: its dataset alone."""
         found = self.project.settings.get("folders")
-        return [f for f in found if isinstance(f, dict) and "path" in f] if isinstance(found, list) else []
+        chosen = [f for f in found if isinstance(f, dict) and isinstance(f.get("path"), str)] if isinstance(found, list) else []
+        known = granted_below(self.project.folder) if chosen else ()
+        if without_network(chosen, self.project.folder, known) != chosen:
+            raise UserError(
+                f"{self.project.folder / FILE} names folders of another machine for the training: they are not looked at.",
+                "If they are yours, give that place a drive letter and import the settings again; or delete its line \"folders\".",
+            )
+        return chosen
 
     def preset_name(self) -> str:
         """The preset that is really meant: a character on the demo model has one of its own."""

@@ -84,6 +84,8 @@ def settings(name: str, family: str, own_presets: Path | None = None) -> dict[st
         values = read_json(own[name])
         if not isinstance(values, dict):
             raise UserError(f"The preset {own[name]} is not a list of settings.", "Delete it or save it again.")
+        if personal := sorted(PERSONAL & set(values)):
+            raise UserError(f"The preset {own[name]} sets what belongs to one project: {', '.join(personal)}.", "Delete these from the file.")
         began = values.pop(BEGAN_FROM, "")
         return {**_ours(began, family), **values} if began in PRESETS else values
     if name not in PRESETS:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -18,9 +18,11 @@ from ..environment import Environment
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
 from ..patience import opened, rmtree, unlink
+from ..untrusted import mapping, number, own_folder, whole
 from .config import TrainingConfig
 from .events import FILE, EventWriter, RunEvent, read_events, tail
 from .outlive import free, tied
+from .places import Granted, check_folder
 
 PROCESS = "process.json"
 COMMANDS = ("stop", "save", "sample")
@@ -101,16 +103,23 @@ class Run:
     def config(self) -> TrainingConfig:
         return TrainingConfig.from_dict(read_json(self.folder / "config.json"))
 
-    def start(self, environment: Environment | None = None) -> None:
-        """Start (or resume) the trainer as a process of its own.
+    def told(self) -> dict[str, Any]:
+        """The settings as they stand in config.json, unchecked, for lists; empty where they cannot be read."""
+        with suppress(UserError, RecursionError):
+            return dict(mapping(read_json(self.folder / "config.json"), "config.json"))
+        return {}
+
+    def start(self, environment: Environment | None = None, granted: Granted | None = None) -> None:
+        """Start (or resume) the trainer as a process of its own; ``granted``: what it may use beside its project.
 
         Raises:
             UserError: it is running already, being started by someone else, or finished.
         """
         with _alone(self.folder / STARTING):
-            self._start(environment or Environment())
+            self._start(environment or Environment(), granted or Granted())
 
-    def _start(self, environment: Environment) -> None:
+    def _start(self, environment: Environment, granted: Granted) -> None:
+        check_folder(self.folder, [Path(place) for place in granted.places])
         state = self.status().state
         if state == "running":
             raise UserError(f"The run {self.folder.name} is running already.", "Stop it first, or wait for its end.")
@@ -123,7 +132,8 @@ class Run:
             EventWriter(self.folder).write("warning", message=TIED)
         log = self.folder / "console.log"
         printed = log.stat().st_size if log.is_file() else 0
-        process = spawn(environment.module("lora_studio.trainer", str(self.folder)), log, environment.variables())
+        words = trainer_words(self.folder, granted)
+        process = spawn(environment.module("lora_studio.trainer", *words), log, environment.variables())
         facts = {"pid": process.pid, "created": _created(process.pid), "began": time.time(), "printed": printed, "tied": bound}
         try:
             atomic_write_json(self.folder / PROCESS, facts)
@@ -138,7 +148,7 @@ class Run:
         """Ask the trainer for ``stop``, ``save`` or ``sample``; it looks at each step."""
         if name not in COMMANDS:
             raise ValueError(name)
-        folder = self.folder / "control"
+        folder = own_folder(self.folder, self.folder / "control", f"The run {self.folder.name}")
         folder.mkdir(exist_ok=True)
         atomic_write_json(folder / name, {"time": time.time()})
 
@@ -154,8 +164,9 @@ class Run:
             return False
         try:
             known = read_json(self.folder / PROCESS)
-            return bool(known["created"]) and _created(int(known["pid"])) == known["created"]
-        except (UserError, KeyError, TypeError, ValueError):
+            began = number(known["created"], PROCESS, low=0)
+            return bool(began) and _created(whole(known["pid"], PROCESS, 1, 2**31 - 1)) == began
+        except (UserError, KeyError, TypeError, RecursionError):
             return False
 
     def _note_end(self, pid: int, code: int) -> None:
@@ -168,9 +179,15 @@ class Run:
     def status(self) -> RunStatus:
         return summarize(self.folder, read_events(self.events_path), self.alive(), (self.folder / PROCESS).is_file())
 
-    def follow(self, seen: Callable[[RunEvent], None], pause: float = 0.3) -> RunStatus:
-        """Call ``seen`` with each event as it comes, until the run ends; returns the last status."""
-        offset = 0
+    def events_size(self) -> int:
+        """Bytes of events that there are now: where `follow` may begin, to tell only what comes."""
+        try:
+            return self.events_path.stat().st_size
+        except OSError:
+            return 0
+
+    def follow(self, seen: Callable[[RunEvent], None], pause: float = 0.3, offset: int = 0) -> RunStatus:
+        """Call ``seen`` with each event as it comes, from byte ``offset`` on, until the run ends; returns the last status."""
         while True:
             alive = self.alive()  # asked before reading: what it wrote last is then still read
             events, offset = tail(self.events_path, offset)
@@ -202,6 +219,12 @@ def _alone(lock: Path) -> Iterator[None]:
         except OSError:  # it stays, as one whose owner died long ago
             with suppress(OSError):
                 os.utime(lock, (0, 0))
+
+
+def trainer_words(run_dir: Path, granted: Granted) -> list[str]:
+    """What the trainer is started with: not the run's settings say where it may write, but whoever starts it."""
+    places: Sequence[str] = [word for place in granted.places for word in ("--place", place)]
+    return [*places, *(["--own"] if granted.own else []), str(run_dir)]
 
 
 _children: dict[str, subprocess.Popen[bytes]] = {}

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import read_json
 from ..moving import move_folder
+from ..untrusted import own_folder
 from .events import FILE, RunEvent, read_events
 from .runs import PROCESS, Run, RunStatus, list_runs, summarize
 
@@ -27,7 +26,7 @@ def list_view(runs_dir: Path) -> list[dict[str, Any]]:
 
 def _line(run: Run) -> dict[str, Any]:
     status = status_of(run)
-    config = _config(run)
+    config = run.told()
     return {
         "name": run.folder.name,
         "state": status.state,
@@ -76,7 +75,7 @@ def detail(run: Run) -> dict[str, Any]:
         "validation": validation_points(events),
         "marks": epoch_marks(events),
         "samples": samples(run.folder, events),
-        "config": _config(run),
+        "config": run.told(),
     }
 
 
@@ -177,14 +176,18 @@ def to_trash(run: Run, project_folder: Path) -> None:
     """Move a run's folder to the project's trash; its LoRA files stay. Raises UserError while it runs or when it cannot be moved."""
     if run.alive():
         raise UserError(f"The run {run.folder.name} is running.", "Stop it first.")
-    move_folder(run.folder, project_folder / TRASH / run.folder.name)
+    move_folder(run.folder, _trash(project_folder) / run.folder.name)
 
 
 def from_trash(project_folder: Path, runs_dir: Path, name: str) -> None:
     """Put a run back. Raises UserError when it is not in the trash."""
     if name not in trashed(project_folder):
         raise UserError(f"There is no run {name} in the trash.", "Load the list again: it may have been put back already.")
-    move_folder(project_folder / TRASH / name, runs_dir / name)
+    move_folder(_trash(project_folder) / name, own_folder(project_folder, runs_dir, "The folder of runs") / name)
+
+
+def _trash(project_folder: Path) -> Path:
+    return own_folder(project_folder, project_folder / TRASH, "The trash of runs")
 
 
 def trashed(project_folder: Path) -> list[str]:
@@ -193,8 +196,3 @@ def trashed(project_folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if (p / "config.json").is_file()) if folder.is_dir() else []
 
 
-def _config(run: Run) -> dict[str, Any]:
-    with suppress(UserError):
-        found = read_json(run.folder / "config.json")
-        return found if isinstance(found, dict) else {}
-    return {}

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from ..files import atomic_write_json, read_json, validate_name
+from ..files import atomic_write_json, locked, read_json
 from ..host.base import Host
 from ..jobs import Job, Jobs
-from ..project import Project
+from ..patience import replace
+from ..project import Project, is_project_name, project_name
 from ..studio import Studio
 from ..training.runs import Run, list_runs
 from ..training.view import trashed
+from ..untrusted import mapping
 from .hub import Hub
 
 if TYPE_CHECKING:
@@ -68,6 +70,10 @@ def picture_names(folder: Path) -> list[str]:
         return []
 
 
+def _number_of(folder: Path) -> str:
+    return "@" + hashlib.sha256(str(folder).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
 @dataclass
 class Context:
     """One for the process; it outlives the WebUI's own reloads. ``names``: what the page may be called in an address (None: anything)."""
@@ -107,11 +113,11 @@ class Context:
         Raises UserError (and opens nothing) for anything else: an id is never a path.
         """
         if identity.startswith("@"):
-            folder = self.opened().get(identity)
+            folder = self.opened().get(identity) or self._oddly_named().get(identity)
             if folder is None:
                 raise UserError("This folder was not opened here before.", "Open it by its path first.")
             return Project.open(folder)
-        name = validate_name(identity)
+        name = project_name(identity)
         folder = self.studio.projects_dir / name
         if not folder.is_dir():
             raise UserError(f"There is no project {name}.", "Make it first, or choose another one.")
@@ -138,42 +144,70 @@ class Context:
             raise
 
     def identity(self, project: Project) -> str:
-        """The id of a project."""
+        """The id of a project: its folder's name, or for one elsewhere, or called as none is made any more, ``@`` and a number."""
         folder = project.folder.resolve()
-        if folder.parent == self.studio.projects_dir.resolve():
+        if folder.parent == self.studio.projects_dir.resolve() and is_project_name(folder.name):
             return folder.name
-        return "@" + hashlib.sha256(str(folder).encode("utf-8")).hexdigest()[:16]
+        return _number_of(folder)
 
     def opened(self) -> dict[str, Path]:
         """Folders elsewhere that were opened here, by id."""
         try:
-            known: Any = read_json(self.studio.projects_dir / RECENT)
-            return {str(k): Path(v) for k, v in known["elsewhere"].items()}
-        except (UserError, KeyError, TypeError, AttributeError):
+            return self._read_opened()
+        except UserError:
             return {}
+
+    def _read_opened(self) -> dict[str, Path]:
+        """The same; raises UserError for a list that is there and cannot be read."""
+        path = self.studio.projects_dir / RECENT
+        if not path.exists():
+            return {}
+        known = mapping(mapping(read_json(path), RECENT).get("elsewhere", {}), RECENT)
+        return {k: Path(v) for k, v in known.items() if k.startswith("@") and isinstance(v, str) and v}
+
+    def _change_opened(self, change: Callable[[dict[str, Path]], dict[str, Path]]) -> None:
+        """One window or program at a time reads the list, changes it and writes it: none takes back what another one wrote meanwhile."""
+        path = self.studio.projects_dir / RECENT
+        with locked(path.with_suffix(".lock")):
+            try:
+                known = self._read_opened()
+            except UserError as error:
+                if isinstance(error.__cause__, OSError):  # it is there, only not for us just now: nothing is written over it
+                    raise
+                replace(path, path.with_suffix(".broken.json"))
+                known = {}
+            after = change(known)
+            if after != known:
+                atomic_write_json(path, {"elsewhere": {k: str(v) for k, v in after.items()}})
 
     def forget(self, identity: str) -> None:
         """Take a folder elsewhere off the list. Raises UserError for a project of the projects folder, which is always on it."""
-        known = self.opened()
-        if identity not in known:
+        if identity not in self.opened():
             raise UserError("This project lies in the projects folder; it stays on the list as long as the folder is there.", "Move the folder away.")
-        kept = {k: str(v) for k, v in known.items() if k != identity}
-        atomic_write_json(self.studio.projects_dir / RECENT, {"elsewhere": kept})
+        self._change_opened(lambda known: {k: v for k, v in known.items() if k != identity})
 
     def known_projects(self) -> list[KnownProject]:
         """Every project of the projects folder and every folder opened here, the one changed last first."""
-        try:
-            folders = [p for p in self.studio.projects_dir.iterdir() if p.is_dir() and not p.name.startswith((".", "_"))]
-        except OSError:
-            folders = []
-        found = [(folder.name, folder) for folder in folders] + list(self.opened().items())
-        looked = [known for identity, folder in found if (known := KnownProject.look(identity, folder)) is not None]
+        here = {p.name: p for p in self._folders() if is_project_name(p.name)}
+        found = {**here, **self._oddly_named(), **self.opened()}
+        looked = [known for identity, folder in found.items() if (known := KnownProject.look(identity, folder)) is not None]
         return sorted(looked, key=lambda known: -known.changed)
+
+    def _folders(self) -> list[Path]:
+        """The folders of the projects folder, but for hidden ones and our own."""
+        try:
+            return [p for p in self.studio.projects_dir.iterdir() if p.is_dir() and not p.name.startswith((".", "_"))]
+        except OSError:
+            return []
+
+    def _oddly_named(self) -> dict[str, Path]:
+        """Folders there that are called as no project is made: no address could hold their names."""
+        return {_number_of(p.resolve()): p for p in self._folders() if not is_project_name(p.name)}
 
     def remember(self, project: Project) -> str:
         """Keep a folder elsewhere so that its id opens it again; returns the id."""
         identity = self.identity(project)
         if identity.startswith("@"):
-            known = {**{k: str(v) for k, v in self.opened().items()}, identity: str(project.folder.resolve())}
-            atomic_write_json(self.studio.projects_dir / RECENT, {"elsewhere": known})
+            folder = project.folder.resolve()
+            self._change_opened(lambda known: {**known, identity: folder})
         return identity

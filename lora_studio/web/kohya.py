@@ -48,7 +48,7 @@ def routes(context: Context) -> APIRouter:
         def work() -> bytes:
             found = context.run(context.project(project), run)
             with temporary_folder() as folder:
-                lost = context.studio.export_settings(found.config(), folder)
+                lost = context.studio.export_settings(context.studio.settings_of(found), folder)
                 data = io.BytesIO()
                 with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
                     for path in sorted(folder.iterdir()):

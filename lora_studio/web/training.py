@@ -14,6 +14,7 @@ from ..host.base import VramChange, on_its_card
 from ..project import Project
 from ..studio import DEMO_BASE
 from ..training.runs import Run
+from ..untrusted import is_network
 from .app import JSON, router
 from .body import read_body
 from .context import Context
@@ -131,11 +132,7 @@ def routes(context: Context) -> APIRouter:
     async def history(project: str) -> Response:
         """The runs, newest first, those in the trash, whether TensorBoard is installed, and what was chosen for the last run."""
 
-        def look() -> dict[str, Any]:
-            opened = context.project(project)
-            return {**studio.run_history(opened), "chosen": opened.settings.get("train")}
-
-        return JSON(await in_thread(look))
+        return JSON(await in_thread(lambda: studio.run_history(context.project(project))))
 
     @own.get(RUN)
     async def detail(project: str, run: str) -> Response:
@@ -257,6 +254,8 @@ def choice_of(context: Context, project: Project, body: dict[str, Any]) -> tuple
 
 def _known_place(context: Context, project: Project, path: str) -> bool:
     """Whether a path lies in the project or in the host's folders of checkpoints, VAEs and LoRAs."""
+    if is_network(path):
+        return False
     folder, loras = context.host.checkpoints_dir, context.host.lora_dir
     places = [project.folder, folder, folder.parent / "VAE", *([loras] if loras else [])]
     return any(place.resolve() in Path(path).resolve().parents for place in places)

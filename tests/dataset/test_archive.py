@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import struct
+import unicodedata
+import warnings
 import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from lora_studio.dataset import import_images
-from lora_studio.dataset.archive import pack, unpack
+from lora_studio.dataset.archive import pack, places_of, unpack
 from lora_studio.errors import UserError
 from lora_studio.project import Project
 
@@ -68,7 +72,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     source, into = write_zip(tmp_path / "evil.zip", {name: picture(), "good.png": picture()}), tmp_path / "a" / "b"
     into.mkdir(parents=True)
     before = below(tmp_path)
-    assert unpack(source, into) == 2
+    assert unpack(source, into).count == 2
     new = set(below(tmp_path)) - set(before)
     assert len(new) == 2 and all(found.startswith("a/b/") for found in new)
 
@@ -80,8 +84,55 @@ def test_only_pictures_and_captions_come_out(tmp_path: Path) -> None:
     }  # fmt: skip
     into = tmp_path / "in"
     into.mkdir()
-    assert unpack(write_zip(tmp_path / "x.zip", files), into) == 3
+    assert unpack(write_zip(tmp_path / "x.zip", files), into).count == 3
     assert below(into) == ["a.png", "a.txt", "deep/c.webp"]
+
+
+def members(path: Path, *files: tuple[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of two files of one name
+        for name, data in files:
+            archive.writestr(name, data)
+    return path
+
+
+def test_names_that_become_one_stay_apart_each_with_its_text(tmp_path: Path) -> None:
+    """What is one name here, or on another system, is told apart by a number, and the text of each picture goes with it."""
+    groups = [
+        ("a?", "a*", "a_"), ("A", "a"), ("\u00e9", "e\u0301"), ("x/con", "x\\con"), ("../b", "b"), ("c ", "c"), ("twice", "twice"),
+        ("d/a.png", "e"), ("C:/f", "C_/f"), ("g.", "g"),
+    ]  # fmt: skip
+    stems = [(stem, f"{n} {k}") for n, group in enumerate(groups) for k, stem in enumerate(group)]
+    files = [(stem + suffix, f"{text} {suffix}".encode()) for stem, text in stems for suffix in (".png", ".txt")]
+    into = tmp_path / "in"
+    into.mkdir()
+    found = unpack(members(tmp_path / "x.zip", *files), into)
+    assert found.count == len(files) == len(below(into)) and found.left_out == ()
+    pairs = {p.read_text(encoding="utf-8").removesuffix(" .png"): p.with_suffix(".txt").read_text(encoding="utf-8") for p in into.rglob("*.png")}
+    assert len(pairs) == len(files) // 2 and all(text == f"{picture} .txt" for picture, text in pairs.items())
+    assert len({name.casefold() for name in below(into)}) == len(files)
+
+
+@given(st.lists(st.text(alphabet="aA?*_./ \\é\u0301:", min_size=1, max_size=6), max_size=12))
+def test_every_name_gets_a_place_of_its_own(names: list[str]) -> None:
+    asked = [f"{name}.png" for name in names if name.strip("./\\ ")]
+    found = places_of(asked)
+    keys = {unicodedata.normalize("NFC", place.as_posix()).casefold() for place in found}
+    assert len(found) == len(asked) == len(keys)
+    assert all(not place.is_absolute() and ".." not in place.parts for place in found)
+
+
+def test_what_is_not_taken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lora_studio.dataset.archive.LARGEST_FILE", 2000)
+    source = write_zip(tmp_path / "x.zip", {"a.png": picture(), "big.png": bytes(3000), "photo.HEIC": b"x", "more.zip": b"PK", "read.me": b"x"})
+    report = import_images([source], Project.create(tmp_path, "one"))
+    assert {(p.name, reason.split(" ", 2)[2]) for p, reason in report.skipped} == {
+        ("big.png", "larger than 0 GB."), ("photo.HEIC", "are not read; save it as PNG or JPEG."),
+        ("more.zip", "an archive within the archive: unpack it, and give the folder."),
+    }  # fmt: skip
+    assert all(p.parent == source for p, _ in report.skipped) and len(report.added) == 1
+    with pytest.raises(UserError, match=r"big\.png: It is larger"):
+        import_images([write_zip(tmp_path / "y.zip", {"big.png": bytes(3000)})], Project.create(tmp_path, "two"))
 
 
 def test_a_link_is_a_file(tmp_path: Path) -> None:

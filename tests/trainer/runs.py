@@ -43,8 +43,8 @@ def diary(run: Path) -> list[dict[str, Any]]:
     return [event.to_dict() for event in read_events(run / FILE)]
 
 
-def start(run: Path) -> list[dict[str, Any]]:
-    assert main([str(run)]) == 0, diary(run)[-1]
+def start(run: Path, *words: str) -> list[dict[str, Any]]:
+    assert main([*words, str(run)]) == 0, diary(run)[-1]
     return diary(run)
 
 

@@ -197,12 +197,12 @@ def test_save_and_sample_on_demand(tmp_path: Path, tiny_checkpoint: Path, pictur
 
 
 def test_a_name_of_another_run_is_never_overwritten(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
-    start(make_run(tmp_path / "a", tiny_checkpoint, pictures, epochs=1, output_dir=str(tmp_path / "o")))
+    start(make_run(tmp_path / "a", tiny_checkpoint, pictures, epochs=1, output_dir=str(tmp_path / "o")), "--place", str(tmp_path / "o"))
     first = (tmp_path / "o" / "word-01.safetensors").read_bytes()
-    start(make_run(tmp_path / "b", tiny_checkpoint, pictures, epochs=1, output_dir=str(tmp_path / "o")))
+    start(make_run(tmp_path / "b", tiny_checkpoint, pictures, epochs=1, output_dir=str(tmp_path / "o")), "--place", str(tmp_path / "o"))
     assert (tmp_path / "o" / "word-01.safetensors").read_bytes() == first
     assert read_metadata(tmp_path / "o" / "word_2-01.safetensors")["ss_output_name"] == "word_2-01"
-    assert free_stem("word", [tmp_path / "o"], "new") == "word_3"
+    assert free_stem("word", [tmp_path / "o"], lambda path: False) == "word_3"
 
 
 def test_keep_last_drops_older_epochs(tmp_path: Path, tiny_checkpoint: Path, pictures: Path) -> None:
