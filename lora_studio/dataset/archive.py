@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import locale
+import os
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..files import explain_os_error
+from .captions import problem
 from .importing import portable_stem
-from .items import is_picture_name
+from .items import OUTSIDE, is_own, is_picture_name
 
 MOST_FILES = 200_000
 LARGEST_FILE = 2**30  # bytes unpacked: of a picture a gigabyte, of all together what the disk has to spare
 SPARE = 2**30
 BLOCK = 2**20
+LEFT_OUT = "_left_out.txt"
 
 
 class _Pipe:
@@ -41,15 +44,33 @@ class _Pipe:
 
 
 def pack(folder: Path) -> Iterator[bytes]:
-    """The pictures directly in a folder and the caption of each, as the bytes of a ZIP. Pictures are compressed already: stored as they are."""
-    names = sorted(path.name for path in folder.iterdir() if is_picture_name(path.name) and path.is_file()) if folder.is_dir() else []
+    """The pictures directly in a folder and the caption of each, as the bytes of a ZIP. Pictures are compressed already: stored as they are.
+
+    What is not packed (see `left_out`) is named in a text file in it.
+    """
+    missing = left_out(folder)
+    passed = {path.name for path, _ in missing}
+    there = sorted(path.name for path in folder.iterdir() if is_picture_name(path.name) and path.is_file()) if folder.is_dir() else []
+    names = [name for name in there if name not in passed]
     if not names:
         raise UserError(f"There are no pictures in {folder}.", "Crop the pictures first.")
-    return _packed(folder, names)
+    return _packed(folder, names, missing)
 
 
-def _packed(folder: Path, names: list[str]) -> Iterator[bytes]:
-    captions: set[str] = set()
+def left_out(folder: Path) -> list[tuple[Path, str]]:
+    """(file, reason) of pictures and captions that `pack` leaves out: links that lead out of the project, captions that are none."""
+    found = []
+    with os.scandir(folder) if folder.is_dir() else nullcontext([]) as entries:
+        for entry in entries:
+            if is_picture_name(entry.name) and not is_own(entry, folder):
+                found.append((folder / entry.name, OUTSIDE))
+            elif entry.name.lower().endswith(".txt") and (reason := problem(entry.path)):
+                found.append((folder / entry.name, reason))
+    return sorted(found)
+
+
+def _packed(folder: Path, names: list[str], missing: list[tuple[Path, str]]) -> Iterator[bytes]:
+    captions = {path.name for path, _ in missing}
     pipe: Any = _Pipe()  # all that a ZipFile which only writes asks of a file
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
         for name in names:
@@ -61,6 +82,8 @@ def _packed(folder: Path, names: list[str]) -> Iterator[bytes]:
                     while block := file.read(BLOCK):
                         entry.write(block)
                         yield pipe.take()
+        if missing:
+            archive.writestr(LEFT_OUT, "".join(f"{path.name}: {reason}\n" for path, reason in missing))
     yield pipe.take()
 
 

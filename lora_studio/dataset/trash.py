@@ -1,18 +1,24 @@
-"""Pictures taken out of a project: moved into its trash with their captions, and back again. Nothing is ever deleted here."""
+"""Pictures taken out of a project: moved into its trash with their captions, and back again. Nothing is ever deleted here.
+
+What a batch says of itself is input: only pictures and captions by plain names go back, only to `raw/` or `dataset/`, never onto a file that is
+there, and neither end of a move is a link out of the project.
+"""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from .. import patience
 from ..errors import UserError
 from ..files import atomic_write_json, explain_os_error, read_json
 from ..project import Project
+from ..untrusted import file_name, mapping, sequence
+from .items import is_picture_name
 from .listing import picture_path
 
 FOLDER = ".trash"
@@ -43,10 +49,10 @@ def batches(project: Project) -> list[dict[str, Any]]:
     found = []
     for record in (project.folder / FOLDER).glob(f"pictures_*/{FILE}"):
         with suppress(UserError, KeyError, TypeError, OSError):
-            known: Any = read_json(record)
-            pictures = [name for name in map(str, known["names"]) if picture_path(record.parent, name) is not None]
+            where, names = _record(project, record.parent)
+            pictures = [name for name in names if picture_path(record.parent, name) is not None]
             if pictures:
-                found.append({"batch": record.parent.name, "where": str(known["where"]), "names": pictures, "time": record.stat().st_mtime})
+                found.append({"batch": record.parent.name, "where": where, "names": pictures, "time": record.stat().st_mtime})
     return sorted(found, key=lambda one: one["time"], reverse=True)
 
 
@@ -55,26 +61,36 @@ def bring_back(project: Project, batch: str) -> list[str]:
     if not batch or Path(batch).name != batch or batch.startswith(".") or any(c in batch for c in "/\\:\0"):
         raise UserError("This is not in the trash.", "Load the page again.")
     source = project.folder / FOLDER / batch
-    try:
-        known: Any = read_json(source / FILE)
-        folder, names = _folder(project, str(known["where"])), [n for n in map(str, known["names"]) if Path(n).name == n and (source / n).is_file()]
-    except (UserError, KeyError, TypeError) as error:
-        raise UserError("This is not in the trash.", "Load the page again.") from error
-    if taken := [name for name in names if (folder / name).exists()]:
+    if not os.path.lexists(source / FILE):
+        raise UserError("This is not in the trash.", "Load the page again.")
+    where, names = _record(project, source)
+    folder, names = _folder(project, where), [name for name in names if (source / name).is_file() and not (source / name).is_symlink()]
+    if taken := [name for name in names if os.path.lexists(folder / name)]:
         raise UserError(f"{taken[0]} is in the project again already.", "Rename one of the two, then try again.")
     _move(source, folder, names)
-    shutil.rmtree(source, ignore_errors=True)
+    patience.unlink(source / FILE, missing_ok=True)
+    with suppress(OSError):  # what else somebody put there stays
+        patience.rmdir(source)
     return names
+
+
+def _record(project: Project, batch: Path) -> tuple[str, list[str]]:
+    """Where the pictures of a batch came from, and the names of its files. Raises UserError for one that is not to be followed."""
+    what = f"The trash of {project.name}"
+    known: Any = mapping(read_json(project.own(batch) / FILE), what)
+    names = [file_name(name, what) for name in sequence(known.get("names"), what)]
+    return str(known.get("where")), [name for name in names if is_picture_name(name) or name.lower().endswith(BESIDE)]
 
 
 def _folder(project: Project, where: str) -> Path:
     if where not in ("raw", "dataset"):
         raise UserError(f"There is no such folder: {where}.", "raw or dataset.")
-    return project.raw_dir if where == "raw" else project.dataset_dir
+    return project.own(project.raw_dir if where == "raw" else project.dataset_dir)
 
 
 def _new_batch(project: Project) -> Path:
     name = "pictures_" + datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    project.own(project.folder / FOLDER)
     for number in range(1, 1000):
         batch = project.folder / FOLDER / (name if number == 1 else f"{name}_{number}")
         try:
@@ -93,9 +109,9 @@ def _move(source: Path, target: Path, names: Sequence[str]) -> None:
     try:
         target.mkdir(parents=True, exist_ok=True)
         for name in names:
-            os.rename(source / name, target / name)
+            patience.rename(source / name, target / name)
             done.append(name)
     except OSError as error:
         for name in done:
-            os.rename(target / name, source / name)
+            patience.rename(target / name, source / name)
         raise explain_os_error(error, source) or UserError(f"{source} cannot be moved: {error.strerror}.", "Close programs that use it.") from error

@@ -54,8 +54,8 @@ class Writes:
 
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
-    stand_in = Writes(files._replace)
-    monkeypatch.setattr(files, "_replace", stand_in)
+    stand_in = Writes(files.replace)
+    monkeypatch.setattr(files, "replace", stand_in)
     return stand_in
 
 
