@@ -53,6 +53,18 @@ def file_name(value: object, what: str) -> str:
     return value
 
 
+def name_in(folder: Path, value: object, what: str) -> str:
+    """`file_name`, or a name that only Windows refuses (`re:zero.png`) of a file that lies directly in `folder`, where this is not Windows."""
+    try:
+        return file_name(value, what)
+    except RefusedError:
+        if os.name == "nt" or not isinstance(value, str) or value in ("", ".", "..") or any(c in value for c in "/\\\0"):
+            raise
+        if not os.path.lexists(folder / value):
+            raise
+        return value
+
+
 def relative(value: object, what: str) -> str:
     """`value` as a path of plain names with `/` between them: never absolute, never upwards."""
     if not isinstance(value, str):

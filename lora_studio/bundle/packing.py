@@ -13,6 +13,8 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from .. import __version__
+from ..dataset.captions import problem
+from ..dataset.items import OUTSIDE
 from ..errors import UserError
 from ..files import TEMPORARY_PREFIX, atomic_path, atomic_write_json
 from ..progress import Progress, silent
@@ -21,6 +23,7 @@ from ..project import Project
 from ..training.config import TrainingConfig
 from ..training.events import read_events
 from ..training.runs import Run
+from ..untrusted import leads_out
 from .launcher import READ_ME, START
 from .manifest import ALLOWED, MANIFEST, Manifest, Model, blocks, hash_of, is_safe, size_of
 
@@ -109,7 +112,11 @@ def _flat_folder(found: _Contents, folder: Path, name: str, suffixes: frozenset[
         raise UserError(f"The folder {folder} does not exist.", "Put it back, or choose other folders for the training.")
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith((TEMPORARY_PREFIX, "._")):
-            found.add(f"{name}/{path.name}", path, run)
+            reason = OUTSIDE if leads_out(path) else problem(path) if path.suffix.lower() == ".txt" else ""
+            if reason:
+                found.left_out.append((f"{name}/{path.name}", reason))
+            else:
+                found.add(f"{name}/{path.name}", path, run)
 
 
 def _run_files(found: _Contents, run: Run, name: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import filecmp
+import os
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,11 +13,13 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from .. import patience
 from ..dataset import PictureError, read_caption, write_caption
+from ..dataset.captions import caption_bytes, problem
 from ..errors import UserError
 from ..files import TEMPORARY_PREFIX, atomic_path, atomic_write_bytes
 from ..progress import Progress, silent
-from ..project import Project
+from ..project import Project, in_place
 from .applied import Made, begin, load_applied, note, store
 from .cutting import Original, check_format, save
 from .looks import files_in, stamp_of
@@ -23,6 +27,7 @@ from .options import FORMATS
 from .parallel import each
 from .plan import CropEntry, CropPlan
 
+OWN = re.compile(rf"{re.escape(TEMPORARY_PREFIX)}[0-9a-f]{{12}}({'|'.join(map(re.escape, FORMATS.values()))})")  # as `atomic_path` names them
 ABANDONED = 600.0  # seconds after which nobody writes on an unfinished file any more
 
 
@@ -44,32 +49,34 @@ class CropReport:
 
 
 def _put_aside(path: Path, project: Project) -> Path:
-    folder = project.studio_dir / "replaced"
+    folder = in_place(project.studio_dir / "replaced")
     folder.mkdir(parents=True, exist_ok=True)
     target, number = folder / path.name, 2
-    while target.exists():
+    while os.path.lexists(target):
         target, number = folder / f"{path.stem}_{number}{path.suffix}", number + 1
-    return path.replace(target)
+    patience.replace(path, target)
+    return target
 
 
 def _sweep(folder: Path) -> None:
     """Take away the unfinished pictures of processes that were ended."""
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
         with suppress(OSError):
-            if path.suffix in FORMATS.values() and time.time() - path.stat().st_mtime > ABANDONED:
-                path.unlink()
+            if OWN.fullmatch(path.name) and time.time() - path.lstat().st_mtime > ABANDONED:
+                patience.unlink(path)
 
 
 @dataclass(frozen=True)
 class _Done:
-    """What became of one entry: why it failed or "", the crop, whether it was written (else it was there), pictures put aside, caption brought."""
+    """What became of one entry: why it failed or "", the crop, whether it was written (else it was there), pictures put aside, caption brought
+    (or why not)."""
 
     reason: str = ""
     made: Made | None = None
     path: Path = Path()
     written: bool = False
     aside: tuple[Path, ...] = ()
-    caption: bool = False
+    caption: bool | str = False
 
 
 class _Writer:
@@ -97,7 +104,7 @@ class _Writer:
             begun = stamp is not None and stamp == self.before.begun.get(path.name)
             if begun or (mine is not None and not mine.is_retouched(stamp)) or filecmp.cmp(path, source, shallow=False):
                 if path != keep:
-                    path.unlink()
+                    patience.unlink(path)
             else:
                 aside.append(_put_aside(path, self.project))
         return tuple(aside)
@@ -128,8 +135,11 @@ class _Writer:
         note(self.project, made)
         return _Done(made=made, path=target, written=True, aside=aside, caption=self.bring_caption(entry, source, target.with_suffix(".txt")))
 
-    def bring_caption(self, entry: CropEntry, source: Path, caption: Path) -> bool:
-        """The caption beside the original, for a crop that has none; a mirrored copy takes the one that its picture has by now."""
+    def bring_caption(self, entry: CropEntry, source: Path, caption: Path) -> bool | str:
+        """The caption beside the original, for a crop that has none; a mirrored copy takes the one that its picture has by now.
+
+        Returns whether one came, or why one that is there did not.
+        """
         if caption.exists():
             return False
         origin = source.with_suffix(".txt")
@@ -138,6 +148,8 @@ class _Writer:
             origin = own if own.is_file() else origin
         if not origin.is_file():
             return False
+        if reason := problem(origin):
+            return f"{origin.name}: {reason}"
         write_caption(caption, read_caption(origin).tags)
         return True
 
@@ -149,12 +161,12 @@ class _Writer:
             for key, made in self.before.made.items()
             if key in self.stems and Path(made.name).stem != self.stems[key]
         }
-        texts = {old: old.read_bytes() for old in moves if old.is_file()}
+        texts = {old: data for old in moves if not problem(old) and (data := caption_bytes(old)) is not None}
         free = {old: new for old, new in moves.items() if old in texts and (new in texts or not new.exists())}
         for old, new in free.items():
             atomic_write_bytes(new, texts[old])
         for old in set(free) - set(free.values()):
-            old.unlink()
+            patience.unlink(old)
 
     def leave_out(self, made_now: set[str]) -> tuple[list[Path], list[Path]]:
         """Crops that the plan has no longer, moved out of the dataset (their captions stay), and files of those that have another name now.
@@ -172,11 +184,12 @@ class _Writer:
                 aside.append(_put_aside(path, self.project))
             elif key in self.stems:  # it has another name, or could not be made anew
                 if self.stems[key] in stems_now:
-                    path.unlink()
+                    patience.unlink(path)
             else:
-                away = self.project.studio_dir / "left_out" / path.name
+                away = in_place(self.project.studio_dir / "left_out") / path.name
                 away.parent.mkdir(parents=True, exist_ok=True)
-                moved.append(path.replace(away))
+                patience.replace(path, away)
+                moved.append(away)
         return moved, aside
 
     def remember(self, done: list[Made]) -> None:
@@ -210,6 +223,8 @@ def apply_plan(plan: CropPlan, project: Project, progress: Progress = silent, fo
     unchanged: list[Path] = []
     aside: list[Path] = []
     captions = 0
+    for folder in (project.studio_dir, project.studio_dir / "replaced", project.studio_dir / "left_out"):
+        in_place(folder)
     project.studio_dir.mkdir(parents=True, exist_ok=True)
     _sweep(project.dataset_dir)
     writer = _Writer(plan, project, force)
@@ -227,7 +242,8 @@ def apply_plan(plan: CropPlan, project: Project, progress: Progress = silent, fo
                 made.append(done.made)
                 (written if done.written else unchanged).append(done.path)
             aside += done.aside
-            captions += done.caption
+            captions += done.caption is True
+            skipped += [(entry.source, f"The caption stayed behind. {done.caption}")] if isinstance(done.caption, str) else []
             progress(number, len(plan.entries), done.path.name or entry.source)
     if not made:
         listed = "; ".join(f"{name}: {reason}" for name, reason in skipped[:5])

@@ -26,8 +26,11 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 class CaptionError(UserError):
     """A caption that is neither read nor written; `reason` is the part without its path, for lists of many."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"The caption {path} is left as it is: {reason}", "Put that file aside, then try again.")
+    def __init__(self, path: Path, reason: str, writing: bool = False) -> None:
+        if writing:
+            super().__init__(f"The caption {path} cannot be written: {reason}", "Nothing was changed.")
+        else:
+            super().__init__(f"The caption {path} cannot be read: {reason}", "It is left as it is. Put that file aside, then try again.")
         self.reason = reason
 
 

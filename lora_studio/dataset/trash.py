@@ -17,7 +17,7 @@ from .. import patience
 from ..errors import UserError
 from ..files import atomic_write_json, explain_os_error, read_json
 from ..project import Project
-from ..untrusted import file_name, mapping, sequence
+from ..untrusted import mapping, name_in, sequence
 from .items import is_picture_name
 from .listing import picture_path
 
@@ -64,7 +64,7 @@ def bring_back(project: Project, batch: str) -> list[str]:
     if not os.path.lexists(source / FILE):
         raise UserError("This is not in the trash.", "Load the page again.")
     where, names = _record(project, source)
-    folder, names = _folder(project, where), [name for name in names if (source / name).is_file() and not (source / name).is_symlink()]
+    folder, names = _folder(project, where), [name for name in names if os.path.lexists(source / name)]
     if taken := [name for name in names if os.path.lexists(folder / name)]:
         raise UserError(f"{taken[0]} is in the project again already.", "Rename one of the two, then try again.")
     _move(source, folder, names)
@@ -78,7 +78,7 @@ def _record(project: Project, batch: Path) -> tuple[str, list[str]]:
     """Where the pictures of a batch came from, and the names of its files. Raises UserError for one that is not to be followed."""
     what = f"The trash of {project.name}"
     known: Any = mapping(read_json(project.own(batch) / FILE), what)
-    names = [file_name(name, what) for name in sequence(known.get("names"), what)]
+    names = [name_in(batch, name, what) for name in sequence(known.get("names"), what)]
     return str(known.get("where")), [name for name in names if is_picture_name(name) or name.lower().endswith(BESIDE)]
 
 

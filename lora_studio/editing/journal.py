@@ -42,11 +42,12 @@ from .records import HISTORY, LARGEST_ENTRY, Entry, FileChange, State, caption_n
 FOLDER = Path(STUDIO) / "history"
 ASIDE = "history_from_elsewhere"
 PARTS = ("entries", "first", "spare")
-FROM_ELSEWHERE = (
+NOTES = (
     "The history of edits that came with this folder was written by somebody else: it is now in dataset/.lora_studio/history_from_elsewhere, and "
-    "yours begins here."
+    "yours begins here.",
+    "The history of edits of this folder cannot be read: it is now in dataset/.lora_studio/history_from_elsewhere, and a new one begins here.",
 )
-UNREADABLE = "The history of edits of this folder cannot be read: it is now in dataset/.lora_studio/history_from_elsewhere, and a new one begins here."
+FROM_ELSEWHERE, UNREADABLE = NOTES
 UNREADABLE_NOW = "The history of edits of this folder cannot be read."
 CHANGED_SINCE = "it was changed outside this program since, and is left as it is"
 MANY = 20  # captions from which on a change uses spare files
@@ -199,7 +200,7 @@ class Journal:
         header = {"id": identity, "kind": kind, "when": time.time(), "count": len(changes), "details": dict(details)}
         for name, (_, after) in changes.items():
             if after is not None and len(after) > LARGEST:
-                raise CaptionError(self.dataset_dir / name, f"it would become larger than {LARGEST // 2**20} MB, which no caption is.")
+                raise CaptionError(self.dataset_dir / name, f"it would become larger than {LARGEST // 2**20} MB, which no caption is.", writing=True)
         rows = [[name, pack(first.get(name, before)), pack(after)] for name, (before, after) in changes.items()]
         data = (json.dumps(header, ensure_ascii=False) + "\n" + json.dumps(rows, ensure_ascii=False) + "\n").encode("utf-8")
         if len(data) > LARGEST_ENTRY:

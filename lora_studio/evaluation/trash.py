@@ -1,8 +1,13 @@
-"""Keep some of the saved epochs: the others go to the project's trash, all or none, and come back as easily."""
+"""Keep some of the saved epochs: the others go to the project's trash, all or none, and come back as easily.
+
+What a batch says of itself is input. Files go back only to where they can have come from, the project's output or its folder in the WebUI's LoRA
+folder; only LoRAs and what lies beside one, by plain names, out of the batch itself, never onto a file that is there.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -10,14 +15,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from .. import patience
 from ..errors import UserError
 from ..files import atomic_path, atomic_write_json, explain_os_error, read_json
 from ..project import Project
-from .loras import PREVIEWS, Places, list_loras
+from ..untrusted import is_inside, mapping, name_in, refuse, sequence
+from .loras import PREVIEWS, SUFFIX, Places, list_loras
 
 FOLDER = ".trash"
 FILE = "moves.json"
 SIDECARS = (".json", *PREVIEWS, ".txt", ".civitai.info", ".description.txt")
+
+PLACES = ("output", "lora")
 
 Move = tuple[Path, Path]
 
@@ -37,8 +46,8 @@ def keep_only(project: Project, lora_dir: Path | None, keep: Collection[str], ru
     others = [x.stem for x in loras if x.file not in wanted]
     if not others:
         return {"moved": [], "batch": ""}
-    batch = _new_batch(project.folder / FOLDER)
-    places = Places.of(project, lora_dir).named
+    places = _places(project, lora_dir)
+    batch = _new_batch(project.own(project.folder / FOLDER))
     moves = [
         (place, path.name)
         for place, folder in places.items()
@@ -52,7 +61,7 @@ def keep_only(project: Project, lora_dir: Path | None, keep: Collection[str], ru
         _move_all([(places[place] / name, batch / place / name) for place, name in moves])
     except UserError:
         if not any(b["batch"] == batch.name for b in batches(project)):
-            shutil.rmtree(batch, ignore_errors=True)
+            patience.rmtree(batch, ignore_errors=True)
         raise
     return {"moved": sorted(f"{stem}.safetensors" for stem in others), "batch": batch.name}
 
@@ -61,12 +70,42 @@ def batches(project: Project) -> list[dict[str, Any]]:
     """What lies in the trash, oldest first: name, LoRA files and bytes of each batch."""
     folder = project.folder / FOLDER
     found = []
-    for batch in sorted(folder.iterdir()) if folder.is_dir() else ():
-        files = [p for p in batch.rglob("*") if p.is_file() and p.name != FILE] if (batch / FILE).is_file() else []
-        names = sorted({p.name for p in files if p.suffix == ".safetensors"})
+    for batch in sorted(folder.iterdir()) if folder.is_dir() and is_inside(project.folder, folder) else ():
+        if not (batch / FILE).is_file() or not is_inside(project.folder, batch):
+            continue
+        files = [p for place in PLACES if is_inside(batch, batch / place) and (batch / place).is_dir() for p in (batch / place).iterdir()]
+        files = [p for p in files if p.is_file() and not p.is_symlink()]
+        names = sorted({p.name for p in files if p.suffix == SUFFIX})
         if names:
             found.append({"batch": batch.name, "files": names, "size": sum(p.stat().st_size for p in files)})
     return found
+
+
+def _places(project: Project, lora_dir: Path | None) -> dict[str, Path]:
+    """The project's own output and its folder in the LoRA folder. Raises RefusedError for an output that is a link out of both."""
+    places = Places.of(project, lora_dir).named
+    if lora_dir is None or not is_inside(lora_dir, places["output"]):
+        project.own(places["output"])
+    return places
+
+
+def _moves(project: Project, batch: Path, places: dict[str, Path]) -> list[Move]:
+    """What a batch's record says, checked: all of it, or RefusedError."""
+    what = f"The trash of {project.name}"
+    found: dict[Path, Move] = {}
+    for row in sequence(mapping(read_json(batch / FILE), what).get("moves"), what):
+        place, file = row if isinstance(row, list) and len(row) == 2 else (None, None)
+        if place not in PLACES:
+            raise refuse(what, row, "is no place that a LoRA can have come from")
+        name = name_in(batch / place, file, what)
+        source = batch / place / name
+        if not name.endswith((SUFFIX, *SIDECARS)) or not is_inside(batch, source):
+            raise refuse(what, row, "is no LoRA, nor what lies beside one")
+        if source.is_file():
+            # without a LoRA folder now, its copies go to the output, where they are not lost; where both are there, the output's own goes
+            target = places.get(place, places["output"]) / name
+            found.setdefault(target, (source, target))
+    return list(found.values())
 
 
 def restore(project: Project, lora_dir: Path | None, batch: str = "") -> dict[str, Any]:
@@ -77,20 +116,26 @@ def restore(project: Project, lora_dir: Path | None, batch: str = "") -> dict[st
     name = batch or known[-1]
     if name not in known:
         raise UserError(f"There is no {name} in the trash.", "Load the list again: it may have been put back already.")
-    folder = project.folder / FOLDER / name
-    places = Places.of(project, lora_dir).named
-    moves: list[Move] = []
-    for place, file in read_json(folder / FILE)["moves"]:
-        source = folder / str(place) / Path(str(file)).name
-        if source.is_file():
-            # without a LoRA folder now, its copies go to the output, where they are not lost
-            moves.append((source, places.get(str(place), places["output"]) / source.name))
-    moves = list({target: (source, target) for source, target in reversed(moves)}.values())
-    if taken := sorted({target.name for _, target in moves if target.exists()}):
+    folder = project.own(project.folder / FOLDER / name)
+    moves = _moves(project, folder, _places(project, lora_dir))
+    if taken := sorted({target.name for _, target in moves if os.path.lexists(target)}):
         raise UserError(f"These names are taken by newer files: {', '.join(taken)}.", f"Rename them, or take the old ones from {folder}.")
     _move_all(moves)
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder, {source for source, _ in moves})
     return {"restored": sorted({t.name for _, t in moves if t.suffix == ".safetensors"})}
+
+
+def _remove(batch: Path, moved: Collection[Path]) -> None:
+    """Take away what is left of a batch: its record, second copies of what went back, and folders; what else somebody put there stays."""
+    gone = {path.name for path in moved}
+    for place in [place for place in PLACES if is_inside(batch, batch / place)]:
+        with suppress(OSError):
+            for path in [p for p in (batch / place).iterdir() if p.name in gone]:
+                patience.unlink(path)
+            patience.rmdir(batch / place)
+    patience.unlink(batch / FILE, missing_ok=True)
+    with suppress(OSError):
+        patience.rmdir(batch)
 
 
 def _new_batch(trash: Path) -> Path:
@@ -124,10 +169,10 @@ def move_file(source: Path, target: Path) -> None:
     """Move a file; onto another disk by a copy that is complete before the original goes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        source.rename(target)
+        patience.rename(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV and getattr(error, "winerror", None) != 17:
             raise
         with atomic_path(target) as temporary:
             shutil.copy2(source, temporary)
-        source.unlink()
+        patience.unlink(source)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..dataset.captions import problem
 from ..dataset import read_caption
 from ..dataset.items import is_picture_name
 from ..errors import UserError
@@ -142,6 +143,9 @@ def _written(seen: Sequence[Seen], options: TagOptions) -> list[Seen]:
         captions = folders.setdefault(caption.parent, {})
         if one.reason or caption.name in captions:
             told.append(one)
+            continue
+        if why := problem(caption):
+            told.append(replace(one, reason=f"Its caption {caption.name} cannot be used: {why}"))
             continue
         before = read_caption(caption).tags
         skip = options.on_existing == "skip"

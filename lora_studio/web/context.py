@@ -59,11 +59,11 @@ class KnownProject:
 
 def picture_names(folder: Path) -> list[str]:
     """The names of the pictures directly in a folder; none when it is not there."""
-    from ..dataset.items import is_picture_name
+    from ..dataset.items import is_own, is_picture_name
 
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if is_picture_name(entry.name) and not entry.name.startswith(".")]
+            return [e.name for e in entries if is_picture_name(e.name) and not e.name.startswith(".") and is_own(e, folder)]
     except OSError:
         return []
 
