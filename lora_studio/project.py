@@ -136,8 +136,9 @@ class Project:
         trigger, traits, settings = data.get("trigger", ""), data.get("traits", []), data.get("settings", {})
         if not (isinstance(trigger, str) and isinstance(settings, dict) and isinstance(traits, list) and all(isinstance(t, str) for t in traits)):
             raise UserError(f"{path} has fields of the wrong kind.", "Correct it, or put it aside: the pictures and captions do not need it.")
-        if len(trigger) > LONGEST_TRIGGER or any(len(trait) > LONGEST_TRIGGER for trait in traits):
-            raise UserError(f"{path} has a trigger word or trait that is no word.", "Correct it, or put it aside: the pictures and captions do not need it.")
+        if any(len(word) > LONGEST_TRIGGER for word in (trigger, *traits)):
+            hint = "Correct it, or put it aside: the pictures and captions do not need it."
+            raise UserError(f"{path} has a trigger word or trait that is no word.", hint)
         shallow(settings, str(path))
         return cls(folder=folder, name=_name(folder.resolve().name, data), trigger=trigger, traits=tuple(traits), settings=settings)
 

@@ -686,7 +686,7 @@ class Studio:
 
     def bundles_dir(self, project: Project) -> Path:
         """Where bundles that the page makes lie."""
-        return project.folder / "bundles"
+        return project.own(project.folder / "bundles")
 
     def bundles(self, project: Project) -> list[dict[str, Any]]:
         """What the page packed of a project, the newest first: file, bytes, changed."""

@@ -25,11 +25,12 @@ MAY_KNOW: dict[str, set[str]] = {
     "untrusted": {"errors"},
     "files": {"errors", "patience"},
     "project": {"errors", "files", "patience", "untrusted"},
+    "owner": {"errors", "files", "untrusted"},
     "dataset": BASE,
     "crop": BASE | {"dataset"},
     # Tagging over captions that are there is a step of the editing history, which can be undone.
     "tagging": BASE | {"dataset", "demo", "editing", "fetching"},
-    "editing": BASE | {"dataset"},
+    "editing": BASE | {"dataset", "owner"},
     "pins": set(),
     "overlay": {"pins"},
     "overlay_install": {"errors", "files", "patience", "progress", "pins", "overlay", "environment"},
@@ -47,8 +48,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "trainer": {"cores", "errors", "files", "patience", "progress", "untrusted", "dataset", "training.config", "training.events"},
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
-        "studio", "ui", "host", "environment", "errors", "progress", "wording", "crop", "tagging", "editing", "evaluation", "training.config",
-        "training.options", "doctor",
+        "studio", "ui", "host", "environment", "errors", "owner", "progress", "wording", "crop", "tagging", "editing", "evaluation",
+        "training.config", "training.options", "doctor",
     },
 }
 
@@ -99,7 +100,7 @@ def test_the_command_line_takes_only_settings_from_the_steps() -> None:
     wrong = []
     for path in sources("cli"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            doors = ("studio", "errors", "progress", "wording", "host.standalone", "ui.standalone", None)
+            doors = ("studio", "errors", "owner", "progress", "wording", "host.standalone", "ui.standalone", None)
             if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module not in doors:
                 wrong += [f"{node.module}.{a.name}" for a in node.names if a.name not in settings and not a.name.endswith("Options")]
     assert not wrong

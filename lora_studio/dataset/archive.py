@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import locale
-import os
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..files import explain_os_error
+from ..untrusted import leads_out
 from .captions import problem
 from .importing import portable_stem
-from .items import OUTSIDE, is_own, is_picture_name
+from .items import OUTSIDE, is_picture_name
 
 MOST_FILES = 200_000
 LARGEST_FILE = 2**30  # bytes unpacked: of a picture a gigabyte, of all together what the disk has to spare
@@ -60,13 +60,12 @@ def pack(folder: Path) -> Iterator[bytes]:
 def left_out(folder: Path) -> list[tuple[Path, str]]:
     """(file, reason) of pictures and captions that `pack` leaves out: links that lead out of the project, captions that are none."""
     found = []
-    with os.scandir(folder) if folder.is_dir() else nullcontext([]) as entries:
-        for entry in entries:
-            if is_picture_name(entry.name) and not is_own(entry, folder):
-                found.append((folder / entry.name, OUTSIDE))
-            elif entry.name.lower().endswith(".txt") and (reason := problem(entry.path)):
-                found.append((folder / entry.name, reason))
-    return sorted(found)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if is_picture_name(path.name) and leads_out(path):
+            found.append((path, OUTSIDE))
+        elif path.suffix.lower() == ".txt" and (reason := problem(path)):
+            found.append((path, reason))
+    return found
 
 
 def _packed(folder: Path, names: list[str], missing: list[tuple[Path, str]]) -> Iterator[bytes]:

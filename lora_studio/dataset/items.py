@@ -89,7 +89,7 @@ def scan_folder(folder: str | Path) -> FolderScan:
 
 
 def unusable(item: ImageItem) -> str:
-    """Why a picture that can be read is not trained on all the same, or "": its caption cannot be used, and nothing is learned without a word of it."""
+    """Why a picture that can be read is not trained on all the same, or "": its caption cannot be used."""
     reason = problem(item.caption_path)
     return f"its caption {item.caption_path.name} cannot be used: {reason}" if reason else ""
 

@@ -30,13 +30,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .. import patience
+from .. import owner, patience
 from ..dataset.captions import LARGEST, CaptionError, caption_bytes
 from ..errors import UserError
 from ..files import Rewriter, atomic_write_bytes, atomic_write_text, explain_os_error, locked
 from ..project import STUDIO, in_place
 from ..untrusted import RefusedError, own_folder
-from . import owner
 from .records import HISTORY, LARGEST_ENTRY, Entry, FileChange, State, caption_name, entry_id, pack, read_changes, read_entry, read_state
 
 FOLDER = Path(STUDIO) / "history"

@@ -8,7 +8,8 @@ from pathlib import Path
 from ..errors import OutdatedError
 from .carried import Carried
 from .index import open_index, opened, took
-from .journal import Entry, Journal
+from .journal import Journal
+from .records import Entry
 from .reports import HistoryLine, HistoryReport
 
 

@@ -46,7 +46,7 @@ def keep_only(project: Project, lora_dir: Path | None, keep: Collection[str], ru
     others = [x.stem for x in loras if x.file not in wanted]
     if not others:
         return {"moved": [], "batch": ""}
-    places = _places(project, lora_dir)
+    places = Places.to_write(project, lora_dir).named
     batch = _new_batch(project.own(project.folder / FOLDER))
     moves = [
         (place, path.name)
@@ -81,14 +81,6 @@ def batches(project: Project) -> list[dict[str, Any]]:
     return found
 
 
-def _places(project: Project, lora_dir: Path | None) -> dict[str, Path]:
-    """The project's own output and its folder in the LoRA folder. Raises RefusedError for an output that is a link out of both."""
-    places = Places.of(project, lora_dir).named
-    if lora_dir is None or not is_inside(lora_dir, places["output"]):
-        project.own(places["output"])
-    return places
-
-
 def _moves(project: Project, batch: Path, places: dict[str, Path]) -> list[Move]:
     """What a batch's record says, checked: all of it, or RefusedError."""
     what = f"The trash of {project.name}"
@@ -117,7 +109,7 @@ def restore(project: Project, lora_dir: Path | None, batch: str = "") -> dict[st
     if name not in known:
         raise UserError(f"There is no {name} in the trash.", "Load the list again: it may have been put back already.")
     folder = project.own(project.folder / FOLDER / name)
-    moves = _moves(project, folder, _places(project, lora_dir))
+    moves = _moves(project, folder, Places.to_write(project, lora_dir).named)
     if taken := sorted({target.name for _, target in moves if os.path.lexists(target)}):
         raise UserError(f"These names are taken by newer files: {', '.join(taken)}.", f"Rename them, or take the old ones from {folder}.")
     _move_all(moves)

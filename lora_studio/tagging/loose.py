@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dataset.captions import problem
 from ..dataset import read_caption
+from ..dataset.captions import problem
 from ..dataset.items import is_picture_name
 from ..errors import UserError
 from ..progress import Progress, silent

@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..files import atomic_write_json, read_json, validate_name
 from ..host.base import Host
 from ..jobs import Job, Jobs
+from ..owner import key
 from ..project import Project
 from ..studio import Studio
 from ..training.runs import Run, list_runs
@@ -82,6 +83,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.jobs = Jobs(self._tell)
+        key()  # made with the first start: what is brought here afterwards was written elsewhere
 
     def _tell(self, job: Job) -> None:
         self.hub.publish("job", job.project, job.to_dict())

@@ -1,7 +1,7 @@
 """Whose a history of captions is: a mark that nobody makes without this user's key.
 
 Undo, redo and "first state" write what a history holds, so only one's own is followed. A folder that came from elsewhere brings a
-history that somebody else wrote; it is kept aside (see `journal.opened`), and one's own begins.
+history that somebody else wrote; it is kept aside (see `editing.journal.opened`), and one's own begins.
 
 The key is a random number in this user's settings folder; it never leaves the machine. Each history has a random id, and the mark is
 the id signed with the key, kept beside it in `state.json`: it says nothing to anybody else, and no two histories of a person can be
@@ -10,7 +10,9 @@ lies. Another user or machine that takes a history over adds a mark of its own a
 
 There were histories before there was a key. One whose `state.json` has lain here since before the key was made (by the time that the
 file system keeps of itself, which no archive sets) is this user's too; so are all of them where there is no key that lasts, as in a
-container made anew. What no mark can tell: a folder given away, changed by others and brought back. Its names are checked like all others.
+container made anew. That is why the key is made when the program is first started, not when it first looks at a folder.
+What no mark can tell: a folder that was here before that first start, and one given away, changed by others and brought back. What such
+a history says is checked like all others: it can change captions of its own folder, and nothing else.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ..errors import UserError
-from ..files import atomic_write_bytes, locked
-from ..untrusted import RefusedError, content, mapping, number, text
+from .errors import UserError
+from .files import atomic_write_bytes, locked
+from .untrusted import RefusedError, content, mapping, number, text
 
 FILE = "history_key.json"
 MOST = 16  # marks of one history
