@@ -21,9 +21,10 @@ from lora_studio.crop.applied import load_applied
 from lora_studio.dataset import thumbnails, trash
 from lora_studio.dataset.captions import LARGEST, CaptionError, caption_bytes, problem
 from lora_studio.dataset.items import OUTSIDE, scan_folder
-from lora_studio.editing import EditOptions, Op, Wanted, edit_dataset, history, undo
+from lora_studio.editing import EditOptions, Op, Wanted, edit_dataset, history, journal, undo
 from lora_studio.editing.index import open_index
 from lora_studio.editing.journal import NOTES, Journal, opened
+from lora_studio.editing.records import read_state
 from lora_studio.errors import UserError
 from lora_studio.evaluation import trash as lora_trash
 from lora_studio.project import Project, in_place
@@ -44,7 +45,8 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture(autouse=True)
 def small_caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cache of thumbnails is over its bounds with every picture."""
+    """The cache of thumbnails is over its bounds with every picture, and every edit is one of many captions."""
+    monkeypatch.setattr(journal, "MANY", 1)
     monkeypatch.setattr(thumbnails, "LARGEST", 1)
     monkeypatch.setattr(thumbnails, "LOOK_EVERY", 1)
 
@@ -214,6 +216,18 @@ def test_a_history_names_only_captions_of_its_folder(world: World, name: Any) ->
     assert (world.dataset / "a.txt").read_text() == "1girl, smile", "all of an entry, or nothing"
 
 
+IDS: tuple[Any, ...] = (*hostile.NAMES, "00001", "0000001234567", "../000001", "000001.jsonl", 1, "０００００１")
+
+
+@pytest.mark.parametrize("identity", IDS, ids=lambda one: ascii(one)[:20])
+def test_an_edit_s_id_is_of_our_form(identity: Any, tmp_path: Path) -> None:
+    plain = {"version": 1, "last": 1, "done": [], "undone": [], "pending": None}
+    for state in ({"done": [identity]}, {"undone": [identity]}, {"pending": {"action": "do", "entry": identity}}):
+        hostile.write_json(tmp_path / "state.json", {**plain, **state})
+        with pytest.raises((UserError, ValueError)):
+            read_state(tmp_path / "state.json")
+
+
 def test_names_that_only_windows_refuses_are_a_picture_s(world: World) -> None:
     """Somebody on Linux copied such pictures into dataset/ by hand; they are edited and taken back like others."""
     Image.new("RGB", (8, 8)).save(world.dataset / "re:zero.png")
@@ -298,6 +312,16 @@ def test_a_history_nobody_can_read_stops_no_edit(world: World) -> None:
     hostile.history_deep(world)
     assert edit_dataset(world.dataset, EditOptions(trigger="hana")).note == NOTES[1]
     assert undo(world.dataset).done
+
+
+def test_only_spare_files_are_written_over(world: World) -> None:
+    edit_dataset(world.dataset, EditOptions(trigger="hana"))
+    own = world.history / "spare" / "my notes.txt"
+    own.write_text("mine")
+    os.link(world.owner / "notes.txt", world.history / "spare" / f"{0:012x}-1")
+    for k in range(4):
+        edit_dataset(world.dataset, EditOptions(add=(f"tag {k}",)))
+    assert own.read_text() == "mine" and (world.owner / "notes.txt").read_text() == "mine: notes.txt"
 
 
 def test_thumbnails_take_away_only_what_they_made(world: World) -> None:
