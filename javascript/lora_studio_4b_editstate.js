@@ -96,6 +96,7 @@
         }
         function took(found) {
             state.present = found.present;
+            if (found.note) Studio.toast(Studio.ts(found.note), "info", "", 30);
             if ("trigger" in found && Studio.state.project && Studio.state.project.id === state.project) Object.assign(Studio.state.project, {trigger: found.trigger, traits: found.traits});
         }
         function set(name, tags) {

@@ -43,6 +43,7 @@
                 line.id === now ? h("span.ls-badge.ls-ok", {}, t("now")) : Studio.button(line.undone ? t("Do again up to here") : t("Back to here"), go(line.id), {kind: "small"}));
             Studio.fill(body,
                 h("p", {}, t("Every change is on the disk at once; there is nothing to save. Each step can be taken back, also after a restart, and the first state of every caption is kept.")),
+                found.note ? h("p", {}, Studio.ts(found.note)) : null,
                 lines.length ? lines.map(row) : h("div.ls-empty", {}, t("Nothing was edited yet.")),
                 found.steps > found.lines.filter((line) => !line.undone).length ? h("div.ls-hint", {}, t("{n} older {step is|steps are} not listed; undo goes through them too.", {n: found.steps - found.lines.filter((line) => !line.undone).length})) : null,
                 lines.length ? h("div.ls-history-row", {class: now ? "" : "ls-now"}, h("span.ls-history-when"), h("span.ls-history-what", {}, t("Before the first step")), now ? Studio.button(t("Back to here"), go(""), {kind: "small"}) : h("span.ls-badge.ls-ok", {}, t("now"))) : null,

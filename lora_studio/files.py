@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 import time
 import unicodedata
@@ -25,6 +26,7 @@ LONGEST_NAME = 200  # bytes of UTF-8: leaves room for "-000010.safetensors" unde
 
 LONGEST_NEW = 100  # characters, of names that are given now: Windows without long paths has 260 for a whole path
 LONG_DIRECTORY = 240  # characters from which on a folder that "is not there" is rather one with too long a name
+SPARE = re.compile(r"[0-9a-f]{12}-\d+")  # names in a Rewriter's folder
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -111,7 +113,8 @@ class Rewriter:
     def __init__(self, spare: str | Path) -> None:
         self.spare = Path(spare)
         self.spare.mkdir(parents=True, exist_ok=True)
-        self._kept = [entry.path for entry in os.scandir(self.spare) if entry.is_file(follow_symlinks=False)]
+        # Only files that a Rewriter made and named, whatever else somebody put there: they are written over.
+        self._kept = [entry.path for entry in os.scandir(self.spare) if SPARE.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)]
         self._prefix = os.path.join(str(self.spare), uuid.uuid4().hex[:12] + "-")
         self._count = 0
         self._linking = True
@@ -186,9 +189,11 @@ def locked(path: str | Path, timeout: float = 30.0) -> Iterator[None]:
     Raises UserError when another one holds the lock longer than `timeout` seconds, or the file cannot be made.
     """
     path = Path(path)
+    if path.is_symlink():  # it would make a file at the place that the link names
+        raise UserError(f"{path} is a link, but should be an empty file.", "Delete it, then try again.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = patient(lambda: os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
+        file = patient(lambda: os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666))
     except OSError as error:
         if (friendly := explain_os_error(error, path)) is not None:
             raise friendly from error
@@ -249,7 +254,7 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path} does not exist.", "Check the path.") from None
     except HeldError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}", "Correct the file, or put it aside and start anew.") from error
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .dataset.items import is_picture_name
+from .dataset.items import is_own, is_picture_name
 from .project import Project
 
 TEXT = 1  # bytes: a caption file with less says nothing
@@ -102,9 +102,9 @@ def _walk(folder: Path) -> _Folder:
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)
             if suffix == ".txt":
-                if entry.stat().st_size >= TEXT:
+                if is_own(entry, folder) and entry.stat().st_size >= TEXT:
                     texts.add(stem)
-            elif is_picture_name(entry.name) and not entry.name.startswith("."):
+            elif is_picture_name(entry.name) and not entry.name.startswith(".") and is_own(entry, folder):
                 pictures.append(stem)
     return _Folder(len(pictures), sum(stem in texts for stem in pictures))
 

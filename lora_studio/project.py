@@ -9,9 +9,37 @@ from typing import Any
 
 from .errors import UserError
 from .files import TEMPORARY_PREFIX, atomic_write_json, explain_os_error, new_name, read_json, validate_name
+from .untrusted import RefusedError, is_inside, shallow
 
 VERSION = 1
 FILE = "project.json"
+STUDIO = ".lora_studio"
+LONGEST_TRIGGER = 10_000  # characters
+LINKED = "Reading through a link is fine. To change what it leads to, move the whole project there and make the project folder the link."
+
+
+def is_in_place(path: Path) -> bool:
+    """Whether what is written to `path`, below some `.lora_studio`, stays where that folder seems to be: no link on the way leads out.
+
+    Of a project the links are followed from the project's folder on, so that a `dataset` which is a link to another disk or to somebody's
+    photos counts as leading out; of a folder of captions that is no project, from that folder on. The project folder itself may be a link.
+    """
+    return is_inside(_home(path), path)
+
+
+def in_place(path: Path) -> Path:
+    """`path` if `is_in_place`; else RefusedError. Every writer, cleaner and mover below `.lora_studio` and `dataset/` asks this first."""
+    if not is_in_place(path):
+        raise RefusedError(f"Nothing is written through a link: {path} leads out of {_home(path)}.", LINKED)
+    return path
+
+
+def _home(path: Path) -> Path:
+    for folder in (path, *path.parents):
+        if folder.name == STUDIO:
+            dataset = folder.parent
+            return dataset.parent if dataset.name == "dataset" else dataset
+    return path.parent
 
 
 #: words that commands take for something else where a project's name may stand: `runs show`, `runs stop`, `runs resume`
@@ -77,7 +105,7 @@ class Project:
     @property
     def studio_dir(self) -> Path:
         """Plans, histories and caches: may be deleted without loss of captions."""
-        return self.dataset_dir / ".lora_studio"
+        return self.dataset_dir / STUDIO
 
     @property
     def runs_dir(self) -> Path:
@@ -86,6 +114,15 @@ class Project:
     @property
     def output_dir(self) -> Path:
         return self.folder / "output"
+
+    def own(self, folder: Path) -> Path:
+        """`folder` (`raw/`, `dataset/`, `.trash/` … or one below) if what is written, moved or deleted there stays in the project.
+
+        Raises RefusedError where a link on the way leads out of it: such a folder is read, and nothing else.
+        """
+        if not is_inside(self.folder, folder):
+            raise RefusedError(f"Nothing is written through a link: {folder} leads out of {self.folder}.", LINKED)
+        return folder
 
     @classmethod
     def create(cls, projects_dir: str | Path, name: str) -> Project:
@@ -139,6 +176,10 @@ class Project:
         trigger, traits, settings = data.get("trigger", ""), data.get("traits", []), data.get("settings", {})
         if not (isinstance(trigger, str) and isinstance(settings, dict) and isinstance(traits, list) and all(isinstance(t, str) for t in traits)):
             raise UserError(f"{path} has fields of the wrong kind.", "Correct it, or put it aside: the pictures and captions do not need it.")
+        if any(len(word) > LONGEST_TRIGGER for word in (trigger, *traits)):
+            hint = "Correct it, or put it aside: the pictures and captions do not need it."
+            raise UserError(f"{path} has a trigger word or trait that is no word.", hint)
+        shallow(settings, str(path))
         return cls(folder=folder, name=_name(folder.resolve().name, data), trigger=trigger, traits=tuple(traits), settings=settings)
 
     def save(self) -> None:

@@ -116,7 +116,7 @@ class Studio:
         from .crop.options import CropOptions as Options
         from .dataset import quality
 
-        side = quality.smaller_side(str(project.settings.get("crop", {}).get("size", Options().size)))
+        side = quality.smaller_side(str(_stored_options(Options, project.settings.get("crop")).size))
         return quality.report(_pictures_home(project), project.studio_dir, side)
 
     def remove_pictures(self, project: Project, where: str, names: Sequence[str]) -> str:
@@ -160,6 +160,12 @@ class Studio:
         from .dataset.archive import pack
 
         return pack(_pictures_dir(project, where))
+
+    def left_out(self, project: Project, where: str) -> list[tuple[Path, str]]:
+        """(file, reason) of what `pack` leaves out."""
+        from .dataset.archive import left_out
+
+        return left_out(_pictures_dir(project, where))
 
     def export(self, project: Project, where: str, out: Path) -> None:
         """The same as a file."""
@@ -419,6 +425,12 @@ class Studio:
         if (folder / "project.json").exists() or not (folder / FOLDER).is_dir():
             return None
         return _plain(redo(folder) if forward else undo(folder))
+
+    def adopt_history(self, project: Project) -> bool:
+        """Use a history of edits that came with the folder as one's own; False when there is none."""
+        from .editing.journal import adopt
+
+        return adopt(project.dataset_dir)
 
     def go_to(self, project: Project, entry: str) -> dict[str, Any]:
         """Undo or redo until this edit is the last one in force ("": before the first)."""
@@ -723,10 +735,8 @@ class Studio:
         return run
 
     def bundles_dir(self, project: Project) -> Path:
-        """Where bundles that the page makes lie. Raises RefusedError for a link to elsewhere: we write and delete there."""
-        from .untrusted import own_folder
-
-        return own_folder(project.folder, project.folder / "bundles", f"The folder of bundles of {project.name}")
+        """Where bundles that the page makes lie."""
+        return project.own(project.folder / "bundles")
 
     def bundles(self, project: Project) -> list[dict[str, Any]]:
         """What the page packed of a project, the newest first: file, bytes, changed."""
@@ -896,7 +906,7 @@ def _stored_options(cls: Any, data: Any) -> Any:
     """Options as they were stored; the defaults where they are none or of another version."""
     try:
         return cls.from_dict(data) if isinstance(data, dict) else cls()
-    except (UserError, TypeError, ValueError):
+    except (UserError, TypeError, ValueError, AttributeError):
         return cls()
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import UserError
 
@@ -50,6 +51,18 @@ def file_name(value: object, what: str) -> str:
     if len(value.encode("utf-8")) > LONGEST_NAME:
         raise refuse(what, value, "is too long")
     return value
+
+
+def name_in(folder: Path, value: object, what: str) -> str:
+    """`file_name`, or a name that only Windows refuses (`re:zero.png`) of a file that lies directly in `folder`, where this is not Windows."""
+    try:
+        return file_name(value, what)
+    except RefusedError:
+        if os.name == "nt" or not isinstance(value, str) or value in ("", ".", "..") or any(c in value for c in "/\\\0"):
+            raise
+        if not os.path.lexists(folder / value):
+            raise
+        return value
 
 
 def relative(value: object, what: str) -> str:
@@ -92,6 +105,34 @@ def own_folder(root: Path, folder: Path, what: str) -> Path:
     return folder
 
 
+def leads_out(path: Path) -> bool:
+    """Whether a file is a link to something that lies neither in its folder nor beside it: of `raw/` and `dataset/` that is outside of their project.
+
+    A link from `dataset/` to `raw/` leads nowhere else. The folder itself may be a link of its owner's to another disk.
+    """
+    return path.is_symlink() and not is_inside(path.parent, path) and not is_inside(path.parent.parent, path)
+
+
+def content(path: Path, what: str, most: int) -> bytes:
+    """The bytes of a plain file of at most `most`; RefusedError for a link, a pipe, a device and for more. Raises OSError as open() does."""
+    return _read(path, what, most, lambda file: file.read(most + 1))
+
+
+def first_line(path: Path, what: str, most: int) -> bytes:
+    """The same of the first line alone."""
+    return _read(path, what, most, lambda file: file.readline(most + 1))
+
+
+def _read(path: Path, what: str, most: int, read: Callable[[BinaryIO], bytes]) -> bytes:
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise refuse(what, str(path), "is no plain file")
+    with path.open("rb") as file:
+        data = read(file)
+    if len(data) > most:
+        raise refuse(what, str(path), f"is larger than {most // 2**20} MB")
+    return data
+
+
 def whole(value: object, what: str, low: int, high: int) -> int:
     """An integer within bounds; true and false are none, 3.0 is one."""
     if isinstance(value, float) and value.is_integer():
@@ -121,6 +162,16 @@ def text(value: object, what: str, longest: int = LONGEST_TEXT) -> str:
     if len(value) > longest:
         raise refuse(what, value, f"is longer than {longest} characters")
     return value
+
+
+def shallow(value: Any, what: str, deepest: int = 50) -> Any:
+    """A JSON value whose lists and objects lie no deeper in each other: whoever walks through it does not run out of stack."""
+    layer = [value]
+    for _ in range(deepest):
+        layer = [inner for one in layer if isinstance(one, (dict, list)) for inner in (one.values() if isinstance(one, dict) else one)]
+        if not layer:
+            return value
+    raise refuse(what, f"more than {deepest} levels", "is nested too deeply")
 
 
 def mapping(value: object, what: str) -> Mapping[str, Any]:

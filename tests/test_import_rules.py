@@ -34,7 +34,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "crop": BASE | {"dataset"},
     # Tagging over captions that are there is a step of the editing history, which can be undone.
     "tagging": BASE | {"dataset", "demo", "editing", "fetching", "parent", "processes"},
-    "editing": BASE | {"dataset"},
+    "editing": BASE | {"dataset", "owner"},
     "nvidia": {"cards"},
     "pins": set(),
     "overlay": {"pins"},
@@ -58,7 +58,7 @@ MAY_KNOW: dict[str, set[str]] = {
     },
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
-        "awake", "crop", "doctor", "editing", "environment", "errors", "evaluation", "failures", "host", "patience", "progress", "studio",
+        "awake", "crop", "doctor", "editing", "environment", "errors", "evaluation", "failures", "host", "owner", "patience", "progress", "studio",
         "tagging", "training.config", "training.options", "ui", "wording",
     },
     "processes": set(),
@@ -69,6 +69,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "torch_builds": {"processes"},
     "holders": set(),
     "moving": {"errors", "files", "patience"},
+    "owner": {"errors", "files", "untrusted"},
 }
 
 
@@ -118,7 +119,7 @@ def test_the_command_line_takes_only_settings_from_the_steps() -> None:
     wrong = []
     for path in sources("cli"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            doors = ("studio", "awake", "errors", "failures", "patience", "progress", "wording", "host.standalone", "ui.standalone", None)
+            doors = ("studio", "awake", "errors", "failures", "owner", "patience", "progress", "wording", "host.standalone", "ui.standalone", None)
             if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module not in doors:
                 wrong += [f"{node.module}.{a.name}" for a in node.names if a.name not in settings and not a.name.endswith("Options")]
     assert not wrong

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .. import __version__
+from ..dataset.captions import problem
+from ..dataset.items import OUTSIDE
 from ..errors import UserError
 from ..files import TEMPORARY_PREFIX, atomic_path, atomic_write_json
 from ..patience import opened
@@ -27,7 +29,7 @@ from ..training.events import read_events
 from ..training.places import check_read, granted
 from ..training.runs import Run
 from ..training.saved import saved_file
-from ..untrusted import is_inside, is_network
+from ..untrusted import is_inside, is_network, leads_out
 from .launcher import READ_ME, START
 from .manifest import ALLOWED, MANIFEST, Manifest, Model, blocks, hash_of, is_safe, key_of, size_of
 from .nameless import board_name, last_part, plain_json, plain_lines, plain_page, plain_text
@@ -155,7 +157,11 @@ def _flat_folder(found: _Contents, folder: Path, name: str, suffixes: frozenset[
         raise UserError(f"The folder {folder} does not exist.", "Put it back, or choose other folders for the training.")
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith((TEMPORARY_PREFIX, "._")):
-            found.add(f"{name}/{path.name}", path, run, folder)
+            reason = OUTSIDE if leads_out(path) else problem(path) if path.suffix.lower() == ".txt" else ""
+            if reason:
+                found.left_out.append((f"{name}/{path.name}", reason))
+            else:
+                found.add(f"{name}/{path.name}", path, run, folder)
 
 
 def _run_files(found: _Contents, run: Run, name: str) -> None:

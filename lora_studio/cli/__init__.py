@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..failures import explained
+from ..owner import key
 from ..patience import opened
 from ..studio import Studio, _plain
 from . import captions, carrying, pictures, start, testing, training
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = build_parser().parse_args(given)
     except UserError as error:
         return _report(argparse.Namespace(json="--json" in given), error.message, error.hint, 2)
+    key()  # made with the first command of all: what is brought here afterwards was written elsewhere
     try:
         result = args.handler(args, Studio(args.projects, args.lora_dir))
     except UserError as error:

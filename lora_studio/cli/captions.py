@@ -107,6 +107,7 @@ def _edit(args: argparse.Namespace, studio: Studio) -> Any:
             say(args, f"{file}\n  - {before}\n  + {after}")
     say(args, f"{'Would change' if args.dry_run else 'Changed'} {report.changed} of {report.pictures} captions.")
     say_left_out(args, report.refused)
+    _note(args, report.note)
     if report.removed_traits:
         say(args, "Traits for the trigger word to carry: " + ", ".join(report.removed_traits))
     return _plain(report)
@@ -121,19 +122,30 @@ def _undo(args: argparse.Namespace, studio: Studio) -> Any:
     else:
         say(args, f"There is nothing to {args.command}.")
     say_left_out(args, report["refused"])
+    _note(args, report["note"])
     return report
+
+
+def _note(args: argparse.Namespace, text: str) -> None:
+    if text:
+        say(args, text)
 
 
 def _history(args: argparse.Namespace, studio: Studio) -> Any:
     project = studio.open(args.project)
+    if args.mine:
+        say(args, "The history is yours now." if studio.adopt_history(project) else "There is no history here that is not yours.")
     if args.restore:
         report = studio.restore_captions(project)
+        _note(args, report.note)
         say(args, "{n} {caption is as it was|captions are as they were} at first.", n=report.changed)
     elif args.go is not None:
         moved = studio.go_to(project, "" if args.go == "0" else args.go)
         say(args, "{steps} {step|steps}, {n} {caption|captions}.", steps=moved["steps"], n=len(moved["changed"]))
         say_left_out(args, moved["refused"])
+        _note(args, moved["note"])
     found = studio.history(project)
+    _note(args, found["note"])
     for line in found["lines"]:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(line["when"]))
         say(args, f"{line['id']}  {when}  {line['kind']:8} {line['files']:6} captions{'  undone' if line['undone'] else ''}")
@@ -177,6 +189,8 @@ def _captions(args: argparse.Namespace, studio: Studio) -> Any:
     else:
         report = studio.repair_captions(project, args.encoding)
     say(args, "Changed {n} {caption|captions}.", n=report.changed)
+    say_left_out(args, report.refused)
+    _note(args, report.note)
     return {**_plain(report), **more}
 
 
@@ -251,6 +265,7 @@ def register(add: Add) -> None:
     sub = add("history", _history, "the edits of the captions; back and forth in them")
     sub.add_argument("project")
     sub.add_argument("--go", metavar="ID", help="undo or redo until this edit is the last one in force (0: before the first)")
+    sub.add_argument("--mine", action="store_true", help="a history that came from elsewhere is yours: it is used like any other")
     sub.add_argument("--restore", action="store_true", help="every caption as it was before Lora Studio first touched it")
 
     sub = add("captions", _captions, "list by a filter, repair encodings, kohya's metadata, copy and move, what seems to be missing")

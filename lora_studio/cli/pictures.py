@@ -76,6 +76,7 @@ def _export(args: argparse.Namespace, studio: Studio) -> Any:
     out = Path(args.out or f"{project.name}-{args.what}.zip")
     studio.export(project, args.what, out)
     say(args, f"{out} holds the pictures and captions.")
+    say_left_out(args, studio.left_out(project, args.what))
     return {"file": str(out)}
 
 

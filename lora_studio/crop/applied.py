@@ -14,10 +14,14 @@ from typing import Any
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
 from ..patience import opened, unlink
-from ..project import Project
-from .looks import Stamp, stamp_of
-from .options import CropOptions
+from ..project import Project, in_place
+from ..untrusted import content, refuse, text, whole
+from .choices import LONGEST, PLAN
+from .looks import Stamp, as_stamp, stamp_of
+from .options import FORMATS, CropOptions
 from .plan import CropEntry, CropPlan, read_plan
+
+LARGEST = 2**28  # bytes of the record of a crop that was broken off
 
 _lock = threading.Lock()
 
@@ -54,10 +58,17 @@ class Made:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Made:
-        name = str(data["name"])
-        if Path(name).name != name or name.startswith("."):
-            raise ValueError(f"{name!r} is no file name")
-        return cls(CropEntry.from_dict(data["entry"]), name, int(data["quality"]), _stamp(data["source"]), _stamp(data["output"]))
+        """The inverse. Raises ValueError, KeyError, TypeError or UserError for what is none."""
+        entry = CropEntry.from_dict(data["entry"])
+        quality = whole(data["quality"], PLAN, 0, 100)
+        return cls(entry, crop_name(data["name"], entry), quality, _stamp(data["source"]), _stamp(data["output"]))
+
+
+def crop_name(value: Any, entry: CropEntry) -> str:
+    """`value` if it is what a crop of this entry is called."""
+    if value not in [entry.output_stem + suffix for suffix in FORMATS.values()]:
+        raise refuse(PLAN, value, "is no crop of this picture")
+    return str(value)
 
 
 @dataclass
@@ -120,15 +131,15 @@ def _loaded(project: Project, plan_stamp: Stamp | None, journal_stamp: Stamp | N
             source, output, quality = stamps.get(entry.key, (None, None, plan.options.quality))
             applied.made[entry.key] = Made(entry, entry.output_stem + plan.options.suffix, quality, source, output)
     try:
-        lines = _journal(project).read_text(encoding="utf-8").splitlines()
-    except OSError:
+        lines = content(_journal(project), PLAN, LARGEST).decode("utf-8", "replace").splitlines()
+    except (OSError, UserError):
         return applied
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError):  # the last line may be cut off
+        with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError):  # the last line may be cut off
             found = json.loads(line)
             if "begun" in found:
                 name, time, size = found["begun"]
-                applied.begun[str(name)] = (int(time), int(size))
+                applied.begun[text(name, PLAN, LONGEST)] = as_stamp((time, size))
                 continue
             made = Made.from_dict(found)
             if (before := applied.made.get(made.entry.key)) is not None and before.name != made.name:
@@ -165,24 +176,29 @@ def note(project: Project, made: Made) -> None:
 
 
 def _append(project: Project, line: dict[str, Any]) -> None:
-    with _lock, opened(_journal(project), "a", encoding="utf-8", newline="\n") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    path = in_place(_journal(project))
+    with _lock:
+        if path.exists() and (path.is_symlink() or path.stat().st_nlink > 1):  # a second name of somebody's own file: it would be written into
+            unlink(path)
+        with opened(path, "a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def store(project: Project, plan: CropPlan, made: dict[str, Made]) -> None:
     """Keep a plan and what became of it. Raises UserError when it cannot be written."""
     stamps = {name: [*(one.source or (0, 0)), *(one.output or (0, 0)), one.quality] for name, one in made.items() if one.source and one.output}
+    in_place(project.studio_dir)
     atomic_write_json(plan_path(project), {**plan.to_dict(), "stamps": stamps})
     unlink(_journal(project), missing_ok=True)
 
 
 def _stamp(value: Any) -> Stamp | None:
-    return (int(value[0]), int(value[1])) if value else None
+    return as_stamp(value) if value else None
 
 
 def _stamps(project: Project) -> dict[str, tuple[Stamp | None, Stamp | None, int]]:
     try:
         rows = read_json(plan_path(project)).get("stamps", {})
-        return {name: ((int(a), int(b)), (int(c), int(d)), int(quality)) for name, (a, b, c, d, quality) in rows.items()}
-    except (UserError, TypeError, ValueError, AttributeError):
+        return {name: (as_stamp((a, b)), as_stamp((c, d)), whole(quality, PLAN, 0, 100)) for name, (a, b, c, d, quality) in rows.items()}
+    except (UserError, TypeError, ValueError, AttributeError, RecursionError):
         return {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import filecmp
+import os
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,12 +14,13 @@ from itertools import groupby
 from pathlib import Path
 
 from ..dataset import PictureError, read_caption, write_caption
+from ..dataset.captions import problem
 from ..errors import UserError
 from ..files import TEMPORARY_PREFIX, atomic_path
 from ..patience import rename, unlink, within
 from ..patience import replace as put
 from ..progress import Progress, silent
-from ..project import Project
+from ..project import Project, in_place
 from .applied import Made, begin, load_applied, note, store
 from .captionmoves import move_captions
 from .cutting import Original, check_format, save
@@ -26,6 +29,7 @@ from .options import FORMATS
 from .parallel import each
 from .plan import CropEntry, CropPlan
 
+OWN = re.compile(rf"{re.escape(TEMPORARY_PREFIX)}[0-9a-f]{{12}}({'|'.join(map(re.escape, FORMATS.values()))})")  # as `atomic_path` names them
 ABANDONED = 600.0  # seconds after which nobody writes on an unfinished file any more
 
 
@@ -47,10 +51,10 @@ class CropReport:
 
 
 def _put_aside(path: Path, project: Project) -> Path:
-    folder = project.studio_dir / "replaced"
+    folder = in_place(project.studio_dir / "replaced")
     folder.mkdir(parents=True, exist_ok=True)
     target, number = folder / path.name, 2
-    while target.exists():
+    while os.path.lexists(target):
         target, number = folder / f"{path.stem}_{number}{path.suffix}", number + 1
     rename(path, target)
     return target
@@ -60,20 +64,21 @@ def _sweep(folder: Path) -> None:
     """Take away the unfinished pictures of processes that were ended."""
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
         with suppress(OSError), within(0):
-            if path.suffix in FORMATS.values() and time.time() - path.stat().st_mtime > ABANDONED:
+            if OWN.fullmatch(path.name) and time.time() - path.lstat().st_mtime > ABANDONED:
                 unlink(path)
 
 
 @dataclass(frozen=True)
 class _Done:
-    """What became of one entry: why it failed or "", the crop, whether it was written (else it was there), pictures put aside, caption brought."""
+    """What became of one entry: why it failed or "", the crop, whether it was written (else it was there), pictures put aside, caption brought
+    (or why not)."""
 
     reason: str = ""
     made: Made | None = None
     path: Path = Path()
     written: bool = False
     aside: tuple[Path, ...] = ()
-    caption: bool = False
+    caption: bool | str = False
 
 
 class _Writer:
@@ -134,8 +139,11 @@ class _Writer:
         note(self.project, made)
         return _Done(made=made, path=target, written=True, aside=aside, caption=self.bring_caption(entry, source, target.with_suffix(".txt")))
 
-    def bring_caption(self, entry: CropEntry, source: Path, caption: Path) -> bool:
-        """The caption beside the original, for a crop that has none; a mirrored copy takes the one that its picture has by now."""
+    def bring_caption(self, entry: CropEntry, source: Path, caption: Path) -> bool | str:
+        """The caption beside the original, for a crop that has none; a mirrored copy takes the one that its picture has by now.
+
+        Returns whether one came, or why one that is there did not.
+        """
         if caption.exists():
             return False
         origin = source.with_suffix(".txt")
@@ -144,6 +152,8 @@ class _Writer:
             origin = own if own.is_file() else origin
         if not origin.is_file():
             return False
+        if reason := problem(origin):
+            return f"{origin.name}: {reason}"
         write_caption(caption, read_caption(origin).tags)
         return True
 
@@ -173,7 +183,7 @@ class _Writer:
                 if self.stems[key] in stems_now:
                     unlink(path)
             else:
-                away = self.project.studio_dir / "left_out" / path.name
+                away = in_place(self.project.studio_dir / "left_out") / path.name
                 away.parent.mkdir(parents=True, exist_ok=True)
                 put(path, away)
                 moved.append(away)
@@ -210,6 +220,8 @@ def apply_plan(plan: CropPlan, project: Project, progress: Progress = silent, fo
     unchanged: list[Path] = []
     aside: list[Path] = []
     captions = 0
+    for folder in (project.studio_dir, project.studio_dir / "replaced", project.studio_dir / "left_out"):
+        in_place(folder)
     project.studio_dir.mkdir(parents=True, exist_ok=True)
     _sweep(project.dataset_dir)
     writer = _Writer(plan, project, force)
@@ -227,7 +239,8 @@ def apply_plan(plan: CropPlan, project: Project, progress: Progress = silent, fo
                 made.append(done.made)
                 (written if done.written else unchanged).append(done.path)
             aside += done.aside
-            captions += done.caption
+            captions += done.caption is True
+            skipped += [(entry.source, f"The caption stayed behind. {done.caption}")] if isinstance(done.caption, str) else []
             progress(number, len(plan.entries), done.path.name or entry.source)
     if not made:
         listed = "; ".join(f"{name}: {reason}" for name, reason in skipped[:5])

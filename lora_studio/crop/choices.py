@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import UserError
+from ..untrusted import mapping, number, text, whole
 
 Box = tuple[int, int, int, int]
+PLAN = "The crops of this project"
+FARTHEST, LONGEST = 10**7, 255  # pixels; letters of a name
 DRAWN = ("drawn", "plan")
 METHODS = ("", "smart", "center", "focal", *DRAWN)
 MOST = 20  # further boxes of one picture
@@ -65,15 +68,17 @@ class Choice:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Choice:
-        """Raises ValueError, KeyError or TypeError for what is none."""
+        """Raises ValueError, KeyError, TypeError or UserError for what is none."""
         method, excluded = str(data.get("method", "")), data.get("excluded", False) is True
         if method not in METHODS:
             raise ValueError(f"{method!r} is no way to place a box")
-        more = {str(part): _whole(box) for part, box in data.get("more", {}).items()}
+        more = {text(part, PLAN, LONGEST): _whole(box) for part, box in mapping(data.get("more", {}), PLAN).items()}
+        if len(more) > MOST + len(TAKEN_OVER):
+            raise ValueError("there are too many boxes")
         box = _whole(data["box"]) if method in DRAWN else None
         size = None
         if more or box:
-            width, height = (int(v) for v in data["source_size"])
+            width, height = (whole(v, PLAN, 1, FARTHEST) for v in data["source_size"])
             size = (width, height)
             if not all(
                 0 <= left < right <= width and 0 <= top < bottom <= height for left, top, right, bottom in [*more.values(), *([box] if box else [])]
@@ -81,13 +86,13 @@ class Choice:
                 raise ValueError("the box is not inside the picture")
         focal = None
         if method == "focal":
-            x, y = (min(max(float(v), 0.0), 1.0) for v in data["focal"])
+            x, y = (min(max(number(v, PLAN), 0.0), 1.0) for v in data["focal"])
             focal = (x, y)
         return cls(method, focal, box, size, excluded, tuple(more.items()))
 
 
 def _whole(sides: Any) -> Box:
-    left, top, right, bottom = (int(v) for v in sides)
+    left, top, right, bottom = (int(number(v, PLAN, -FARTHEST, FARTHEST)) for v in sides)
     return left, top, right, bottom
 
 

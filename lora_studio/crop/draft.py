@@ -9,8 +9,9 @@ from typing import Any
 
 from ..errors import OutdatedError, UserError
 from ..files import atomic_write_json, read_json
-from ..project import Project
-from .choices import Choice
+from ..project import Project, in_place
+from ..untrusted import sequence, whole
+from .choices import PLAN, Choice
 from .options import CropOptions
 
 VERSION = 1
@@ -61,9 +62,9 @@ class Draft:
         return cls(
             CropOptions.from_dict(data["options"]),
             {str(name): Choice.from_dict(choice) for name, choice in data["choices"].items()},
-            int(data["revision"]),
-            tuple(Change.from_dict(change) for change in data["past"]),
-            tuple(Change.from_dict(change) for change in data["future"]),
+            whole(data["revision"], PLAN, 0, 2**53),
+            tuple(Change.from_dict(change) for change in sequence(data["past"], PLAN, KEPT)),
+            tuple(Change.from_dict(change) for change in sequence(data["future"], PLAN, KEPT)),
         )
 
 
@@ -107,11 +108,11 @@ def load(project: Project) -> Draft:
     if path.exists():
         try:
             return Draft.from_dict(read_json(path))
-        except (UserError, KeyError, TypeError, ValueError, AttributeError):
+        except (UserError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
             pass
     try:
         return Draft(replace(CropOptions.from_dict(project.settings.get("crop", {})), plan_file=None))
-    except (UserError, TypeError, AttributeError):
+    except (UserError, TypeError, ValueError, AttributeError):
         return Draft()
 
 
@@ -126,5 +127,5 @@ def update(project: Project, work: Callable[[Draft], Draft], revision: int | Non
             raise OutdatedError("The crops were changed elsewhere in the meantime.", "They are shown as they are now; do your change again.")
         after = work(before)
         if after is not before:
-            atomic_write_json(project.studio_dir / "crop_draft.json", after.to_dict())
+            atomic_write_json(in_place(project.studio_dir) / "crop_draft.json", after.to_dict())
         return after

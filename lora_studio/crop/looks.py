@@ -11,13 +11,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ..dataset import PictureError, image_size, load_image
-from ..dataset.items import is_picture_name
+from ..dataset.items import OUTSIDE, is_own, is_picture_name
 from ..errors import UserError
 from ..files import atomic_write_text, read_json
 from ..progress import Progress, silent
-from ..project import Project
+from ..project import Project, in_place
+from ..untrusted import leads_out, number, text, whole
+from .choices import FARTHEST
 from .detectors import SIDE, Detector
 from .focal import features, find, is_whole, thumbnail_size
 from .parallel import each
@@ -26,6 +29,8 @@ from .siblings import Face
 Stamp = tuple[int, int]  # time of the last change in ns, bytes
 
 VERSION = 2
+MOST_FACES = 1000
+CACHE = "What is known of the pictures"
 RECENT = 3.0  # seconds
 _recent: dict[str, tuple[tuple[Stamp | None, Stamp | None], float, dict[str, Look]]] = {}
 # Shapes of crop (width : height) for which every picture's focal point is found at once: the decoding costs more than all of them.
@@ -81,12 +86,13 @@ def stamp_of(path: Path) -> Stamp | None:
     return found.st_mtime_ns, found.st_size
 
 
-def files_in(folder: Path) -> dict[str, Stamp]:
-    """Pictures directly in a folder, by name, with their stamps."""
+def files_in(folder: Path, outside: bool = False) -> dict[str, Stamp]:
+    """Pictures directly in a folder, by name, with their stamps. outside: links that lead out of the project too, which are no pictures to use."""
     if not folder.is_dir():
         return {}
     with os.scandir(folder) as entries:
-        found = [(e.name, e.stat()) for e in entries if is_picture_name(e.name) and not e.name.startswith(".") and e.is_file()]
+        wanted = [e for e in entries if is_picture_name(e.name) and not e.name.startswith(".") and e.is_file()]
+        found = [(e.name, e.stat()) for e in wanted if outside or is_own(e, folder)]
     return {name: (s.st_mtime_ns, s.st_size) for name, s in sorted(found, key=lambda pair: pair[0])}
 
 
@@ -106,7 +112,10 @@ def glance(project: Project, fresh: bool = True) -> dict[str, Look]:
         return recent[2]
     known = _read(path) if state[1] is not None else {}
     found: dict[str, Look] = {}
-    for name, stamp in files_in(project.raw_dir).items():
+    for name, stamp in files_in(project.raw_dir, outside=True).items():
+        if leads_out(project.raw_dir / name):
+            found[name] = Look(0, 0, stamp, problem=OUTSIDE)
+            continue
         look = known.get(name)
         found[name] = look if look is not None and look.stamp == stamp else _header(os.path.join(folder, name), stamp)
     if len(_recent) >= 4:
@@ -168,6 +177,7 @@ def look_at(project: Project, wanted: Callable[[str, Look], bool], progress: Pro
 def _write(project: Project, looks: Mapping[str, Look]) -> None:
     rows = {name: [o.width, o.height, *o.stamp, list(o.centres), o.problem, o.faces, o.detector] for name, o in looks.items()}
     plain = {"version": VERSION, "shapes": len(SHAPES), "looks": rows}
+    in_place(project.studio_dir)
     atomic_write_text(looks_path(project), json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
 
 
@@ -177,15 +187,26 @@ def _read(path: Path) -> dict[str, Look]:
         data = read_json(path)
         if data["version"] != VERSION or data["shapes"] != len(SHAPES):
             return {}
-        return {
-            str(name): Look(int(w), int(h), (int(time), int(size)), tuple(map(float, centres)), str(problem), tuple(map(_face, faces)), str(detector))
-            for name, (w, h, time, size, centres, problem, faces, detector) in data["looks"].items()
-            if len(centres) in (0, len(SHAPES)) and (problem or min(w, h) > 0)
-        }
-    except (UserError, KeyError, TypeError, ValueError, AttributeError):
+        return {str(name): _look(row) for name, row in data["looks"].items()}
+    except (UserError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return {}
 
 
+def _look(row: Any) -> Look:
+    width, height, time, size, centres, problem, faces, detector = row
+    if len(centres) not in (0, len(SHAPES)) or len(faces) > MOST_FACES:
+        raise ValueError("of another version")
+    w, h = (whole(side, CACHE, 0 if problem else 1, FARTHEST) for side in (width, height))
+    points = tuple(number(centre, CACHE, 0, 1) for centre in centres)
+    return Look(w, h, as_stamp((time, size)), points, text(problem, CACHE), tuple(map(_face, faces)), text(detector, CACHE))
+
+
+def as_stamp(value: Any) -> Stamp:
+    """A stamp as files keep it. Raises ValueError, TypeError or UserError for what is none."""
+    time, size = value
+    return whole(time, CACHE, -(2**70), 2**70), whole(size, CACHE, 0, 2**63)
+
+
 def _face(row: list[float]) -> Face:
-    left, top, right, bottom, score = map(float, row)
+    left, top, right, bottom, score = (number(value, CACHE, -FARTHEST, FARTHEST) for value in row)
     return left, top, right, bottom, score

@@ -66,6 +66,8 @@ class CropOptions:
             wrong.append(f"bucket_step {self.bucket_step} is not a multiple of 8")
         elif self.bucket_min < self.bucket_step or self.largest_bucket_side < self.bucket_min:
             wrong.append(f"bucket_min {self.bucket_min} is not between bucket_step and bucket_max")
+        if not 0 <= self.bucket_max <= LARGEST_SIDE:
+            wrong.append(f"bucket_max {self.bucket_max} is not between 0 and {LARGEST_SIDE}")
         if self.focal not in FOCAL:
             wrong.append(f"focal {self.focal!r} is none of {', '.join(FOCAL)}")
         if self.format not in FORMATS:
@@ -79,7 +81,7 @@ class CropOptions:
     def _more_mistakes(self) -> list[str]:
         wrong = []
         object.__setattr__(self, "parts", tuple(part for part in PARTS if part in self.parts) + tuple(p for p in self.parts if p not in PARTS))
-        if self.pad not in ("", "edge") and not re.fullmatch(r"#[0-9a-fA-F]{6}", self.pad):
+        if self.pad and not is_padding(self.pad):
             wrong.append(f"pad {self.pad!r} is neither edge nor a colour like #ffffff")
         if unknown := [part for part in self.parts if part not in PARTS]:
             wrong.append(f"parts {', '.join(map(repr, unknown))} are none of {', '.join(PARTS)}")
@@ -120,7 +122,27 @@ class CropOptions:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> CropOptions:
+        """Raises UserError, TypeError, ValueError or AttributeError for what is none."""
         known = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
+        for key, value in known.items():
+            if not _fits(value, cls.__dataclass_fields__[key].default):
+                raise TypeError(f"{key} cannot be {str(value)[:100]!r}")
         if "parts" in known:
             known["parts"] = tuple(known["parts"])
         return cls(**known)
+
+
+def is_padding(text: str) -> bool:
+    """Whether this says how to fill what lies outside of a picture."""
+    return text == "edge" or re.fullmatch(r"#[0-9a-fA-F]{6}", text) is not None
+
+
+def _fits(value: object, default: object) -> bool:
+    """Whether a value is of the kind of an option's default: a file may hold anything."""
+    if isinstance(default, tuple):
+        return isinstance(value, (list, tuple)) and len(value) <= 100 and all(isinstance(one, str) for one in value)
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, (int, float)):
+        return isinstance(value, int) or (isinstance(default, float) and isinstance(value, float))
+    return (value is None and default is None) or isinstance(value, int) or (isinstance(value, str) and len(value) <= 4096)

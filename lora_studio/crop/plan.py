@@ -9,10 +9,12 @@ from typing import Any
 
 from ..dataset import bucket_sizes, pick_bucket
 from ..dataset.importing import portable_stem
+from ..dataset.items import is_picture_name
 from ..errors import UserError
 from ..files import read_json
-from .choices import Box
-from .options import CropOptions
+from ..untrusted import RefusedError, file_name, number, refuse, text, whole
+from .choices import FARTHEST, LONGEST, PLAN, Box
+from .options import LARGEST_SIDE, CropOptions, is_padding
 
 VERSION = 1
 
@@ -58,18 +60,32 @@ class CropEntry:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> CropEntry:
-        left, top, right, bottom = (round(v) for v in data["box"])
-        source_width, source_height = (int(v) for v in data["source_size"])
-        width, height = (int(v) for v in data["size"])
-        part, stem, flip, pad = str(data.get("part", "")), str(data.get("stem", "")), data.get("flip") is True, str(data.get("pad", ""))
+        left, top, right, bottom = (round(number(v, PLAN, -FARTHEST, FARTHEST)) for v in data["box"])
+        source_width, source_height = (whole(v, PLAN, 1, FARTHEST) for v in data["source_size"])
+        width, height = (whole(v, PLAN, 1, LARGEST_SIDE) for v in data["size"])
+        part, stem = text(data.get("part", ""), PLAN, LONGEST), text(data.get("stem", ""), PLAN, LONGEST)
+        flip, pad = data.get("flip") is True, text(data.get("pad", ""), PLAN, LONGEST)
+        source, method = _source(data["source"]), text(data.get("method", "plan"), PLAN, LONGEST)
         inside = 0 <= left < right <= source_width and 0 <= top < bottom <= source_height
         overlaps = left < min(right, source_width) and top < min(bottom, source_height) and right > 0 and bottom > 0
-        if not (inside or (pad and overlaps)) or min(width, height) < 1 or not isinstance(data["source"], str):
-            raise ValueError(f"the box {data['box']} of {data['source']!r} is not inside the picture")
+        if not (inside or (pad and overlaps)):
+            raise ValueError(f"the box {data['box']} of {source!r} is not inside the picture")
         if stem and portable_stem(stem) != stem:
             raise ValueError(f"{stem!r} is no file name")
+        if pad and not is_padding(pad):
+            raise ValueError(f"{pad!r} is neither edge nor a colour")
         size, source_size = (width, height), (source_width, source_height)
-        return cls(data["source"], source_size, (left, top, right, bottom), size, str(data.get("method", "plan")), part, stem, flip, pad)
+        return cls(source, source_size, (left, top, right, bottom), size, method, part, stem, flip, pad)
+
+
+def _source(value: object) -> str:
+    """`value` if it is the name of a picture, and of nothing above or below raw/."""
+    name = value if isinstance(value, str) else ""
+    # On Linux and macOS a picture may have a name that only Windows refuses; it is one name all the same.
+    plain = os.name != "nt" and name and not any(c in name for c in "/\\\0") and not name.startswith(".")
+    if not is_picture_name(name) or not (plain or file_name(name, PLAN)):
+        raise refuse(PLAN, value, "is no picture of raw/")
+    return name
 
 
 @dataclass(frozen=True)
@@ -106,7 +122,7 @@ def plan_from(data: Any, what: str) -> CropPlan:
     """The plan in a JSON object that comes from `what`. Raises UserError when it is none."""
     try:
         return CropPlan.from_dict(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, RefusedError) as error:
         raise UserError(f"{what} is not a crop plan: {error}.", "Write one with the crop command and change its boxes.") from error
 
 

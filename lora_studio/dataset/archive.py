@@ -15,13 +15,16 @@ from typing import Any
 from ..errors import UserError
 from ..files import explain_os_error
 from ..patience import opened, temporary_folder
+from ..untrusted import leads_out
+from .captions import problem
 from .importing import OTHER_PICTURES, name_key, portable_stem
-from .items import is_picture_name
+from .items import OUTSIDE, is_picture_name
 
 MOST_FILES = 200_000
 LARGEST_FILE = 2**30  # bytes unpacked: of a picture a gigabyte, of all together what the disk has to spare
 SPARE = 2**30
 BLOCK = 2**20
+LEFT_OUT = "_left_out.txt"
 
 
 class _Pipe:
@@ -43,15 +46,32 @@ class _Pipe:
 
 
 def pack(folder: Path) -> Iterator[bytes]:
-    """The pictures directly in a folder and the caption of each, as the bytes of a ZIP. Pictures are compressed already: stored as they are."""
-    names = sorted(path.name for path in folder.iterdir() if is_picture_name(path.name) and path.is_file()) if folder.is_dir() else []
+    """The pictures directly in a folder and the caption of each, as the bytes of a ZIP. Pictures are compressed already: stored as they are.
+
+    What is not packed (see `left_out`) is named in a text file in it.
+    """
+    missing = left_out(folder)
+    passed = {path.name for path, _ in missing}
+    there = sorted(path.name for path in folder.iterdir() if is_picture_name(path.name) and path.is_file()) if folder.is_dir() else []
+    names = [name for name in there if name not in passed]
     if not names:
         raise UserError(f"There are no pictures in {folder}.", "Crop the pictures first.")
-    return _packed(folder, names)
+    return _packed(folder, names, missing)
 
 
-def _packed(folder: Path, names: list[str]) -> Iterator[bytes]:
-    captions: set[str] = set()
+def left_out(folder: Path) -> list[tuple[Path, str]]:
+    """(file, reason) of pictures and captions that `pack` leaves out: links that lead out of the project, captions that are none."""
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if is_picture_name(path.name) and leads_out(path):
+            found.append((path, OUTSIDE))
+        elif path.suffix.lower() == ".txt" and (reason := problem(path)):
+            found.append((path, reason))
+    return found
+
+
+def _packed(folder: Path, names: list[str], missing: list[tuple[Path, str]]) -> Iterator[bytes]:
+    captions = {path.name for path, _ in missing}
     pipe: Any = _Pipe()  # all that a ZipFile which only writes asks of a file
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
         for name in names:
@@ -63,6 +83,8 @@ def _packed(folder: Path, names: list[str]) -> Iterator[bytes]:
                     while block := file.read(BLOCK):
                         entry.write(block)
                         yield pipe.take()
+        if missing:
+            archive.writestr(LEFT_OUT, "".join(f"{path.name}: {reason}\n" for path, reason in missing))
     yield pipe.take()
 
 

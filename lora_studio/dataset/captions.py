@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
 from ..files import atomic_write_text
+from ..patience import HeldError, patient
+from ..untrusted import leads_out
 
 # Line ends separate too (other trainers read the first line only), and the full-width comma of Chinese keyboards.
 _SEPARATOR = re.compile(r"[,，\r\n]")
+_AROUND = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\ufeff\x00"
+LARGEST = 2**20
+"""Bytes of a caption: a thousand times a long one. What is larger is no caption; it is named and left as it is, never cut or overwritten."""
+TOO_LARGE = f"it is larger than {LARGEST // 2**20} MB, which no caption is."
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+class CaptionError(UserError):
+    """A caption that is neither read nor written; `reason` is the part without its path, for lists of many."""
+
+    def __init__(self, path: Path, reason: str, writing: bool = False) -> None:
+        if writing:
+            super().__init__(f"The caption {path} cannot be written: {reason}", "Nothing was changed.")
+        else:
+            super().__init__(f"The caption {path} cannot be read: {reason}", "It is left as it is. Put that file aside, then try again.")
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,7 @@ class Caption:
 
 def parse_tags(text: str) -> tuple[str, ...]:
     """The tags in a caption, trimmed, empty ones dropped; order and duplicates kept."""
-    return tuple(tag for part in _SEPARATOR.split(text) if (tag := part.strip().strip("\ufeff\x00")))
+    return tuple(tag for part in _SEPARATOR.split(text) if (tag := part.strip(_AROUND)))
 
 
 def format_tags(tags: Iterable[str]) -> str:
@@ -86,15 +105,45 @@ def decode(data: bytes) -> tuple[str, str]:
         return data.decode("latin-1"), "latin-1"
 
 
-def read_caption(path: str | Path) -> Caption:
-    """Read a caption file; a missing one is an empty caption. Raises UserError when it cannot be read."""
+def problem(path: str | Path) -> str:
+    """Why a file is no caption to be read or written, or "" (also where there is none): it is too large, or a link that leads out of the project."""
     path = Path(path)
     try:
-        data = path.read_bytes()
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            if leads_out(path):
+                return "it is a link to a file outside of this project."
+            found = os.stat(path)
+    except OSError:
+        return ""  # not there, or reading it says more
+    if not stat.S_ISREG(found.st_mode):
+        return "it is not a file."
+    return TOO_LARGE if found.st_size > LARGEST else ""
+
+
+def caption_bytes(path: str | Path) -> bytes | None:
+    """A caption's bytes, None when there is no file: the one place where captions are read.
+
+    Raises CaptionError for what `problem` names, UserError when it cannot be read.
+    """
+    path = Path(path)
+    if why := problem(path):
+        raise CaptionError(path, why)
+    try:
+        return patient(path.read_bytes, path=path)
     except FileNotFoundError:
-        return Caption()
+        return None
+    except HeldError:
+        raise
     except OSError as error:
         raise UserError(f"The caption {path} cannot be read: {error.strerror}.", "Check the file's permissions.") from error
+
+
+def read_caption(path: str | Path) -> Caption:
+    """Read a caption file; a missing one is an empty caption. Raises UserError when it cannot be read (CaptionError: what `problem` names)."""
+    data = caption_bytes(path)
+    if data is None:
+        return Caption()
     text, encoding = decode(data)
     return Caption(parse_tags(text), encoding)
 

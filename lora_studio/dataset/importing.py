@@ -15,8 +15,10 @@ from ..files import FORBIDDEN, LONGEST_NAME, RESERVED, atomic_path
 from ..patience import copy
 from ..progress import Progress, silent
 from ..project import Project
+from ..untrusted import leads_out
+from .captions import LARGEST, TOO_LARGE, problem
 from .images import PictureError, load_image
-from .items import is_picture_name
+from .items import OUTSIDE, is_picture_name
 
 OTHER_PICTURES = {".heic", ".heif", ".tif", ".tiff", ".jxl", ".svg", ".psd"}
 
@@ -77,6 +79,10 @@ def _problem(path: Path) -> str:
     return ""
 
 
+def _too_large(caption: Path) -> str:
+    return TOO_LARGE if caption.is_file() and caption.stat().st_size > LARGEST else ""
+
+
 def name_key(stem: str) -> str:
     """The same for names that are one on some system: Windows and macOS take A and a for the same."""
     return unicodedata.normalize("NFC", stem).casefold()
@@ -108,6 +114,9 @@ def _copy(source: Path, target: Path) -> None:
 def import_images(sources: Iterable[str | Path], project: Project, progress: Progress = silent) -> ImportReport:
     """Copy pictures (and the .txt caption beside each) from files, folders (recursively) and ZIPs into the project's raw/.
 
+    A source is one that its owner chose: links in it are followed, and what they lead to is copied. A caption that is too large to be one
+    is named and stays behind, its picture comes.
+
     Every picture is decoded once; those that fail are listed, not fatal. Same stems are
     told apart by `_2`, `_3`, ...; a picture that raw/ has already under its name is skipped.
     Raises UserError when a source is missing, nothing in them is a readable picture, or the disk is full.
@@ -118,10 +127,16 @@ def import_images(sources: Iterable[str | Path], project: Project, progress: Pro
         return _import(folders, project, progress, left_out)
 
 
-def _import(sources: Sequence[Path], project: Project, progress: Progress, left_out: Sequence[tuple[Path, str]] = ()) -> ImportReport:
+def _import(
+    sources: Sequence[Path], project: Project, progress: Progress, left_out: Sequence[tuple[Path, str]] = (), chosen: bool = True
+) -> ImportReport:
+    """chosen: the sources are their owner's choice; else they are a project's own, and links that lead out of it are left out."""
     pictures, skipped = _find(sources)
     skipped += left_out
-    raw = project.raw_dir
+    if not chosen:
+        skipped += [(path, OUTSIDE) for path in pictures if leads_out(path)]
+        pictures = [path for path in pictures if not leads_out(path)]
+    raw = project.own(project.raw_dir)
     inside = raw.resolve()
     if any(inside == path.resolve().parent for path in pictures):
         raise UserError(f"These pictures are in the project already: {raw}", "Give the folder they came from.")
@@ -135,17 +150,18 @@ def _import(sources: Sequence[Path], project: Project, progress: Progress, left_
     captions = known = 0
     # Decoding leaves the interpreter free; two at a time bound the memory of huge pictures.
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        for done, (path, problem) in enumerate(zip(pictures, pool.map(_problem, pictures), strict=True), 1):
+        for done, (path, reason) in enumerate(zip(pictures, pool.map(_problem, pictures), strict=True), 1):
             progress(done, len(pictures), path.name)
-            if problem:
-                skipped.append((path, problem))
+            if reason:
+                skipped.append((path, reason))
                 continue
             wanted, caption = portable_stem(path.stem), path.with_suffix(".txt")
             same = _already(path, raw, wanted, taken)
             if same is not None:
                 known += 1
                 skipped.append((path, "The same picture is in the project already."))
-                if caption.is_file() and not same.with_suffix(".txt").exists():  # an import that was broken off between the two
+                usable = caption.is_file() and not (_too_large(caption) if chosen else problem(caption))
+                if usable and not same.with_suffix(".txt").exists():  # an import that was broken off between the two
                     _copy(caption, same.with_suffix(".txt"))
                     captions += 1
                 continue
@@ -156,7 +172,9 @@ def _import(sources: Sequence[Path], project: Project, progress: Progress, left_
             added.append(target)
             if stem != path.stem:
                 renamed.append((path, target.name))
-            if caption.is_file():
+            if why := _too_large(caption) if chosen else problem(caption):
+                skipped.append((caption, why))
+            elif caption.is_file():
                 _copy(caption, target.with_suffix(".txt"))
                 captions += 1
     if not added and not known:
@@ -175,4 +193,4 @@ def adopt_dataset(project: Project, progress: Progress = silent) -> ImportReport
     pictures = sorted(p for p in project.dataset_dir.iterdir() if is_picture_name(p.name)) if project.dataset_dir.is_dir() else []
     if not pictures:
         raise UserError(f"The project {project.folder} has no pictures.", "Bring some in with: new NAME --images DIR")
-    return import_images(pictures, project, progress)
+    return _import(pictures, project, progress, chosen=False)

@@ -9,6 +9,8 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import TEMPORARY_PREFIX
+from ..untrusted import leads_out
+from .captions import problem
 from .images import SUFFIXES, PictureError, image_size
 
 
@@ -49,21 +51,47 @@ def is_picture_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith((TEMPORARY_PREFIX, "._"))
 
 
+OUTSIDE = "it is a link to a file outside of this project; copy that file here to use it."
+
+
+def is_own(entry: os.DirEntry[str], folder: str | Path) -> bool:
+    """Whether a file of `folder` is one to list, show, pack and train on: no link that leads out of the project.
+
+    Such links would have a received project show and pack what it names on this machine. They are named as `OUTSIDE` wherever pictures that
+    cannot be used are. A folder of links to pictures elsewhere is imported by its path: the pictures are copied.
+    """
+    return not entry.is_symlink() or not leads_out(Path(folder) / entry.name)
+
+
 def scan_folder(folder: str | Path) -> FolderScan:
     """Look at every picture directly in `folder`, headers only. Raises UserError when the folder is not there."""
     folder = Path(folder)
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if is_picture_name(entry.name) and entry.is_file())
+        names = sorted((entry.name, is_own(entry, folder)) for entry in os.scandir(folder) if is_picture_name(entry.name) and entry.is_file())
     except OSError as error:
         raise UserError(f"The folder {folder} cannot be read: {error.strerror}.", "Check the path.") from error
     items: list[ImageItem] = []
     unreadable: list[tuple[Path, str]] = []
-    for name in names:
+    for name, own in names:
+        if not own:
+            unreadable.append((folder / name, OUTSIDE))
+            continue
         try:
-            items.append(ImageItem.from_path(folder / name))
+            item = ImageItem.from_path(folder / name)
         except PictureError as error:
             unreadable.append((folder / name, error.reason))
+            continue
+        if reason := unusable(item):
+            unreadable.append((folder / name, reason))
+        else:
+            items.append(item)
     return FolderScan(tuple(items), tuple(unreadable))
+
+
+def unusable(item: ImageItem) -> str:
+    """Why a picture that can be read is not trained on all the same, or "": its caption cannot be used."""
+    reason = problem(item.caption_path)
+    return f"its caption {item.caption_path.name} cannot be used: {reason}" if reason else ""
 
 
 def list_items(folder: str | Path) -> list[ImageItem]:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
+from ..untrusted import leads_out
 from .images import SUFFIXES, PictureError, image_size
-from .items import is_picture_name
+from .items import OUTSIDE, is_own, is_picture_name
 from .remembered import Remembered, stamp_of
 
 FRESH = 1.0  # seconds for which a folder whose own time stands still is not walked again
+LONGEST_SIDE = 2**24  # pixels: no format has more
 FOLDERS = 8  # whose listings are kept in memory
 
 
@@ -87,7 +89,10 @@ def _look(folder: Path, known: _Known) -> Listing:
     unreadable: list[tuple[str, str]] = []
     failed: dict[str, tuple[str, str]] = {}
     fresh = False
-    for name, stat in found:
+    for name, stat, own in found:
+        if not own:
+            unreadable.append((name, OUTSIDE))
+            continue
         stamp = stamp_of(stat)
         size = known.sizes.get(name, stamp)
         if not _is_size(size):
@@ -101,7 +106,7 @@ def _look(folder: Path, known: _Known) -> Listing:
             fresh = True
         pictures.append(Picture(name, size[0], size[1], stamp, stat.st_size))
     known.failed = failed
-    known.sizes.keep_only({name for name, _ in found})
+    known.sizes.keep_only({row[0] for row in found})
     if fresh:
         known.sizes.save()
     known.listing = Listing(tuple(pictures), tuple(unreadable))
@@ -109,13 +114,14 @@ def _look(folder: Path, known: _Known) -> Listing:
     return known.listing
 
 
-def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+def _files(folder: Path) -> Iterator[tuple[str, os.stat_result, bool]]:
+    """(name, stat, whether it is no link that leads out)"""
     with os.scandir(folder) as entries:
         for entry in entries:
             if is_picture_name(entry.name) and not entry.name.startswith("."):
                 with suppress(FileNotFoundError):  # taken away while the folder is walked, or a link to nothing
                     if entry.is_file():
-                        yield entry.name, entry.stat()
+                        yield entry.name, entry.stat(), is_own(entry, folder)
 
 
 def _measured(path: Path) -> tuple[list[int] | None, str]:
@@ -126,17 +132,16 @@ def _measured(path: Path) -> tuple[list[int] | None, str]:
 
 
 def _is_size(fact: object) -> bool:
-    return isinstance(fact, list) and len(fact) == 2 and all(isinstance(n, int) and n > 0 for n in fact)
+    return isinstance(fact, list) and len(fact) == 2 and all(type(n) is int and 0 < n <= LONGEST_SIDE for n in fact)
 
 
 def picture_path(folder: Path, name: str) -> Path | None:
-    """The picture of this name directly in ``folder``; None for anything that is no picture there or would lead elsewhere."""
+    """The picture of this name directly in ``folder``; None for anything that is no picture there or is a link out of the project."""
     apart = "/\\:\0" if os.name == "nt" else "/\\\0"  # elsewhere a colon is a character like others
     if not name or Path(name).name != name or name.startswith(".") or any(c in name for c in apart) or not is_picture_name(name):
         return None
     path = folder / name
     try:
-        # A link to a picture elsewhere is one that the user made; a link to anything else is not followed.
-        return path if path.is_file() and path.resolve().suffix.lower() in SUFFIXES else None
+        return path if path.is_file() and not leads_out(path) and path.resolve().suffix.lower() in SUFFIXES else None
     except (OSError, ValueError):
         return None

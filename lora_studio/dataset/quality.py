@@ -22,6 +22,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..progress import Progress, silent
+from ..untrusted import number, whole
 from .images import open_image
 from .listing import Picture, list_pictures
 from .remembered import Remembered
@@ -55,8 +56,13 @@ class Look:
         return [round(self.blur, 2), f"{self.hash:016x}", self.clear]
 
     @classmethod
-    def from_list(cls, fact: Any) -> Look:
-        return cls(float(fact[0]), int(fact[1], 16), bool(fact[2]))
+    def from_list(cls, fact: Any) -> Look | None:
+        """The inverse; None for what is no look at a picture."""
+        try:
+            blur, digest, clear = fact
+            return cls(number(blur, KIND, 0), whole(int(digest, 16), KIND, 0, 2**64 - 1), clear is True)
+        except (TypeError, ValueError, UserError):
+            return None
 
 
 def _dct(n: int) -> NDArray[np.float64]:
@@ -159,7 +165,7 @@ def check(folder: Path, cache_dir: Path, progress: Progress = silent) -> int:
     """Look at every picture of a folder that was not looked at as it is now; how many those were. Unreadable ones are left to the listing."""
     known = _known(folder, cache_dir)
     pictures = list_pictures(folder, cache_dir).pictures
-    todo = [p for p in pictures if known.get(p.name, p.stamp) is None]
+    todo = [p for p in pictures if Look.from_list(known.get(p.name, p.stamp)) is None]
 
     def one(picture: Picture) -> Look | None:
         try:
@@ -186,7 +192,7 @@ def report(folder: Path, cache_dir: Path, side: int = 512) -> dict[str, Any]:
     """
     known = _known(folder, cache_dir)
     listing = list_pictures(folder, cache_dir)
-    looks = {p.name: Look.from_list(fact) for p in listing.pictures if (fact := known.get(p.name, p.stamp)) is not None}
+    looks = {p.name: found for p in listing.pictures if (found := Look.from_list(known.get(p.name, p.stamp))) is not None}
     badges: dict[str, list[str]] = defaultdict(list)
     for p in listing.pictures:
         if min(p.width, p.height) < side:

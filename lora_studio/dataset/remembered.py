@@ -12,8 +12,11 @@ from typing import Any
 from ..errors import UserError
 from ..files import atomic_write_bytes
 from ..patience import within
+from ..project import is_in_place
+from ..untrusted import content
 
 VERSION = 1
+LARGEST = 2**28  # bytes: a million pictures
 
 
 def stamp_of(stat: os.stat_result) -> str:
@@ -24,7 +27,8 @@ def stamp_of(stat: os.stat_result) -> str:
 class Remembered:
     """Facts (JSON values) by file name and stamp, in one file of a cache folder. Safe to use from several threads.
 
-    A damaged or older file is begun anew, one that cannot be written is done without: everything in it can be found out again.
+    A damaged or older file is begun anew, one that cannot be written (or is none of the project's, but behind a link) is done without:
+    everything in it can be found out again.
     """
 
     def __init__(self, path: Path, kind: str) -> None:
@@ -38,12 +42,12 @@ class Remembered:
 
     def refresh(self) -> None:
         """Take in what another process has written since; what is known here already stays."""
-        with self._lock, suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with self._lock, suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError):
             written = self.path.stat().st_mtime_ns
             if written == self._read_at:
                 return
             self._read_at = written
-            found = json.loads(self.path.read_text(encoding="utf-8"))
+            found = json.loads(content(self.path, self.path.name, LARGEST))
             if found["version"] == VERSION and found["kind"] == self.kind:
                 self._facts = {**{str(name): (str(stamp), fact) for name, (stamp, fact) in found["files"].items()}, **self._facts}
 
@@ -71,6 +75,8 @@ class Remembered:
                 return
             data = json.dumps({"version": VERSION, "kind": self.kind, "files": self._facts}, separators=(",", ":"))
             with suppress(OSError, UserError), within(1, ask=False):
+                if not is_in_place(self.path.parent):
+                    return
                 atomic_write_bytes(self.path, data.encode("ascii"))
                 self._changed = False
                 self._read_at = self.path.stat().st_mtime_ns

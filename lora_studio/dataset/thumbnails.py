@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from PIL import Image
 from ..errors import UserError
 from ..files import atomic_write_bytes
 from ..patience import unlink, within
+from ..project import is_in_place
 from .images import _orientation, open_image, to_rgb
 from .remembered import stamp_of
 
@@ -25,6 +27,7 @@ GROUND = (200, 200, 200)
 LARGEST = 400 * 2**20  # bytes of a cache: 30,000 thumbnails of 256 pixels
 LOOK_EVERY = 500  # thumbnails written between two looks at the cache's size
 SUFFIX = ".jpg"
+OWN = re.compile(r"[0-9a-f]{40}\.jpg")  # as `cached_path` names them; nothing else is ever taken away
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
@@ -83,8 +86,9 @@ def thumbnail(path: Path, size: int, cache_dir: Path) -> bytes:
         with _decoding:
             data = _encoded(small_picture(path, size))
         with suppress(OSError, UserError), within(0):
-            atomic_write_bytes(kept, data)
-            _count(cache_dir)
+            if is_in_place(cache_dir):
+                atomic_write_bytes(kept, data)
+                _count(cache_dir)
     return data
 
 
@@ -124,9 +128,15 @@ def _count(cache_dir: Path) -> None:
 
 
 def prune(cache_dir: Path, largest: int) -> int:
-    """Take the oldest thumbnails away until the cache is well below ``largest`` bytes; returns how many."""
+    """Take the oldest thumbnails away until the cache is well below ``largest`` bytes; returns how many.
+
+    Only files that `thumbnail` made, in a cache that is no link to another place.
+    """
+    if not is_in_place(cache_dir):
+        return 0
     with os.scandir(cache_dir) as entries:
-        kept = sorted((e.stat().st_mtime_ns, e.stat().st_size, e.path) for e in entries if e.name.endswith(SUFFIX))
+        ours = [(e.stat(follow_symlinks=False), e.path) for e in entries if OWN.fullmatch(e.name)]
+    kept = sorted((stat.st_mtime_ns, stat.st_size, path) for stat, path in ours)
     total, gone = sum(size for _, size, _ in kept), 0
     if total <= largest:
         return 0

@@ -1,11 +1,15 @@
 """Pictures taken out of a project: moved into its trash with their captions, and back again. Nothing is ever deleted here.
 
+What a batch says of itself is input: only pictures and captions by plain names go back, only to `raw/` or `dataset/`, never onto a file that is
+there, and neither end of a move is a link out of the project.
+
 A batch says in its record whether its move came to its end ("done"). One that was broken off (the program was ended, or another one held a file both
 ways) is put back at the next look.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -15,8 +19,10 @@ from typing import Any
 from ..errors import UserError
 from ..files import atomic_write_json, explain_os_error, locked, read_json
 from ..moving import move_all
-from ..patience import rmtree
+from ..patience import rmdir, unlink
 from ..project import Project
+from ..untrusted import mapping, name_in, sequence
+from .items import is_picture_name
 from .listing import picture_path
 
 FOLDER = ".trash"
@@ -37,7 +43,7 @@ def take_out(project: Project, where: str, names: Sequence[str]) -> str:
         raise UserError(f"{unknown[0]} is not a picture of this project.", "Load the page again: it may have been renamed or moved.")
     if not names:
         raise UserError("No picture is chosen.", "Choose at least one.")
-    with locked(project.folder / FOLDER / LOCK):
+    with locked(project.own(project.folder / FOLDER) / LOCK):
         batch = _new_batch(project)
         moved = list(dict.fromkeys(n for name in names for n in (name, Path(name).stem + BESIDE) if (folder / n).is_file()))
         try:
@@ -59,11 +65,11 @@ def batches(project: Project) -> list[dict[str, Any]]:
     settle(project)
     found = []
     for record in (project.folder / FOLDER).glob(f"pictures_*/{FILE}"):
-        with suppress(UserError, KeyError, TypeError, OSError):
-            known: Any = read_json(record)
-            pictures = [name for name in map(str, known["names"]) if picture_path(record.parent, name) is not None]
+        with suppress(UserError, OSError):
+            where, names, _ = _known(project, record.parent)
+            pictures = [name for name in names if picture_path(record.parent, name) is not None]
             if pictures:
-                found.append({"batch": record.parent.name, "where": str(known["where"]), "names": pictures, "time": record.stat().st_mtime})
+                found.append({"batch": record.parent.name, "where": where, "names": pictures, "time": record.stat().st_mtime})
     return sorted(found, key=lambda one: one["time"], reverse=True)
 
 
@@ -72,42 +78,42 @@ def bring_back(project: Project, batch: str) -> list[str]:
     if not batch or Path(batch).name != batch or batch.startswith(".") or any(c in batch for c in "/\\:\0"):
         raise UserError("This is not in the trash.", "Load the page again.")
     source = project.folder / FOLDER / batch
-    try:
-        known: Any = read_json(source / FILE)
-        folder, names = _folder(project, str(known["where"])), [n for n in map(str, known["names"]) if Path(n).name == n and (source / n).is_file()]
-    except (UserError, KeyError, TypeError) as error:
-        raise UserError("This is not in the trash.", "Load the page again.") from error
-    if taken := [name for name in names if (folder / name).exists()]:
+    if not os.path.lexists(source / FILE):
+        raise UserError("This is not in the trash.", "Load the page again.")
+    where, recorded, _ = _known(project, source)
+    folder, names = _folder(project, where), [name for name in recorded if os.path.lexists(source / name)]
+    if taken := [name for name in names if os.path.lexists(folder / name)]:
         raise UserError(f"{taken[0]} is in the project again already.", "Rename one of the two, then try again.")
-    with locked(project.folder / FOLDER / LOCK):
-        _record(source, str(known["where"]), known["names"], done=False)
+    with locked(project.own(project.folder / FOLDER) / LOCK):
+        _record(source, where, recorded, done=False)
         try:
             move_all([(source / name, folder / name) for name in names])
         except UserError:
             with suppress(UserError):
-                _record(source, str(known["where"]), known["names"], done=True)
+                _record(source, where, recorded, done=True)
             raise
         if not _remove_empty(source):
-            _record(source, str(known["where"]), known["names"], done=True)
+            _record(source, where, recorded, done=True)
     return names
 
 
 def settle(project: Project) -> None:
     """Put back what a move that was broken off left in the trash. What cannot be put back now is left for the next look."""
     trash = project.folder / FOLDER
-    broken = [record for record in sorted(trash.glob(f"pictures_*/{FILE}")) if _broken(record) is not None]
+    broken = [record.parent for record in sorted(trash.glob(f"pictures_*/{FILE}")) if not _is_done(project, record.parent)]
     if not broken:
         return
-    with suppress(UserError), locked(trash / LOCK, timeout=0):  # somebody is moving right now
-        for record in broken:
-            if (known := _broken(record)) is None:
+    with suppress(UserError), locked(project.own(trash) / LOCK, timeout=0):  # somebody is moving right now
+        for batch in broken:
+            if _is_done(project, batch):
                 continue
             with suppress(UserError):
-                folder, batch = _folder(project, known["where"]), record.parent
-                names = [n for n in known["names"] if Path(n).name == n and (batch / n).is_file() and not (folder / n).exists()]
+                where, recorded, _ = _known(project, batch)
+                folder = _folder(project, where)
+                names = [n for n in recorded if (batch / n).is_file() and not os.path.lexists(folder / n)]
                 move_all([(batch / name, folder / name) for name in names])
                 if not _remove_empty(batch):  # something newer has a name: from now on people decide
-                    _record(batch, known["where"], known["names"], done=True)
+                    _record(batch, where, recorded, done=True)
 
 
 def _record(batch: Path, where: str, names: Any, done: bool) -> None:
@@ -117,31 +123,44 @@ def _record(batch: Path, where: str, names: Any, done: bool) -> None:
         raise explain_os_error(error, batch) or UserError(f"{batch} cannot be written: {error.strerror}.", "Try again.") from error
 
 
-def _broken(record: Path) -> dict[str, Any] | None:
-    """What a record says of a move that did not come to its end; None for others."""
-    with suppress(UserError, KeyError, TypeError):
-        known: Any = read_json(record)
-        if isinstance(known, dict) and known.get("done") is False:
-            return {"where": str(known["where"]), "names": list(map(str, known["names"]))}
-    return None
+def _known(project: Project, batch: Path) -> tuple[str, list[str], bool]:
+    """Where the pictures of a batch came from, the names of its files, and whether its move came to its end.
+
+    Raises UserError for a record that is not to be followed.
+    """
+    what = f"The trash of {project.name}"
+    known: Any = mapping(read_json(project.own(batch) / FILE), what)
+    names = [name_in(batch, name, what) for name in sequence(known.get("names"), what)]
+    return str(known.get("where")), [name for name in names if is_picture_name(name) or name.lower().endswith(BESIDE)], known.get("done") is not False
+
+
+def _is_done(project: Project, batch: Path) -> bool:
+    """Of records without that word, too (earlier versions wrote none), and of those that nobody should follow."""
+    try:
+        return _known(project, batch)[2]
+    except (UserError, OSError):
+        return True
 
 
 def _remove_empty(batch: Path) -> bool:
     """Remove a batch in which no file is left but its record; whether that was so."""
-    if any(path.is_file() and path.name != FILE for path in batch.iterdir()):
+    if any(path.name != FILE for path in batch.iterdir()):
         return False
-    rmtree(batch, ignore_errors=True)
+    with suppress(OSError):
+        unlink(batch / FILE, missing_ok=True)
+        rmdir(batch)
     return True
 
 
 def _folder(project: Project, where: str) -> Path:
     if where not in ("raw", "dataset"):
         raise UserError(f"There is no such folder: {where}.", "raw or dataset.")
-    return project.raw_dir if where == "raw" else project.dataset_dir
+    return project.own(project.raw_dir if where == "raw" else project.dataset_dir)
 
 
 def _new_batch(project: Project) -> Path:
     name = "pictures_" + datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    project.own(project.folder / FOLDER)
     for number in range(1, 1000):
         batch = project.folder / FOLDER / (name if number == 1 else f"{name}_{number}")
         try:

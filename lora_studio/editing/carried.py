@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..project import LONGEST_TRIGGER
 from .edits import EditOptions
 from .traits import classify, normal_form
 
@@ -23,10 +24,11 @@ class Carried:
         return {"trigger": list(self.trigger) if self.trigger else None, "added": list(self.added), "dropped": list(self.dropped)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Carried:
-        """The inverse of `to_dict`; nothing from what an older version wrote."""
-        trigger = data.get("trigger")
-        return cls((trigger[0], trigger[1]) if trigger else None, tuple(data.get("added", ())), tuple(data.get("dropped", ())))
+    def from_dict(cls, data: Any) -> Carried:
+        """The inverse of `to_dict`; nothing from what an older version, or somebody else, wrote."""
+        data = data if isinstance(data, dict) else {}
+        trigger = _words(data.get("trigger"))
+        return cls((trigger[0], trigger[1]) if len(trigger) == 2 else None, _words(data.get("added")), _words(data.get("dropped")))
 
     def inverse(self) -> Carried:
         return Carried(self.trigger[::-1] if self.trigger else None, self.dropped, self.added)
@@ -37,6 +39,12 @@ class Carried:
             trigger = self.trigger[1]
         dropped = set(map(normal_form, self.dropped))
         return trigger, tuple(dict.fromkeys([*(tag for tag in traits if normal_form(tag) not in dropped), *self.added]))
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    """A list of words; () for anything else."""
+    fits = isinstance(value, (list, tuple)) and all(isinstance(word, str) and len(word) <= LONGEST_TRIGGER for word in value)
+    return tuple(value) if fits else ()
 
 
 def carried_by(options: EditOptions, removed: Sequence[str], trigger: str, traits: Sequence[str]) -> Carried:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..dataset import format_tags, parse_tags
-from ..dataset.captions import decode
+from ..dataset.captions import CaptionError, caption_bytes, decode
 from ..errors import UserError
 from .carried import Carried, carried_by
 from .edits import EditOptions, Tags, TraitCount, count_matches, make_edit
 from .index import DatasetIndex, Picture, open_index, opened, took
-from .journal import Journal, read_bytes
+from .journal import Journal
 from .ops import Op, apply_op
 from .reports import ChangedSinceError, EditReport, OpsReport, TagsChangedError
 from .traits import normal_form
@@ -49,15 +49,16 @@ def edit_dataset(
         report, changes = _plan(folder, options, chosen, project, journal)
         if revision is not None and revision != report.revision:
             raise ChangedSinceError(report)
+        report = replace(report, note=journal.note)
         if not changes:
             return report
         scope = {} if chosen is None else {"scope": len(chosen)}
         details = {**options.to_dict(), **scope, "project": report.carried.to_dict()}
         entry, applied = journal.commit("edit", details, changes)
         names_changed, now = took(folder, applied)
-    refused = {name for name, _ in applied.refused}
+    refused = (*report.refused, *applied.refused)
     return replace(
-        report, changed=len(changes) - len(refused), refused=applied.refused, entry=entry, names=tuple(names_changed), revision=now
+        report, changed=len(changes) - len(applied.refused), refused=refused, entry=entry, names=tuple(names_changed), revision=now
     )
 
 
@@ -68,7 +69,8 @@ def _plan(
     index = open_index(folder)
     with index.lock:
         index.refresh(now=True)
-        captions, revision = index.captions(names), index.revision
+        found, revision = index.captions(names), index.revision
+    captions = {name: picture for name, picture in found.items() if not picture.problem}
     tags = {name: picture.tags for name, picture in captions.items()}
     edit, traits = make_edit(list(tags.values()), options)
     past = _past(journal or Journal(folder)) if options.add_back else {}
@@ -79,13 +81,14 @@ def _plan(
         by_group[trait.group] = (*by_group.get(trait.group, ()), trait)
     removed = tuple(t.tag for t in traits if t.removed)
     report = EditReport(
-        pictures=len(captions),
+        pictures=len(found),
         changed=len(changed),
         removed_traits=removed,
         by_group=by_group,
         kept_states=tuple(t.tag for t in traits if t.is_state and not t.removed),
         kept_rare=tuple(t.tag for t in traits if not t.removed and not t.is_state),
         preview=tuple((name, format_tags(tags[name]), format_tags(after)) for name, after in list(changed.items())[:PREVIEWED]),
+        refused=tuple((name, picture.problem) for name, picture in found.items() if picture.problem),
         dry_run=options.dry_run,
         matches=count_matches(tags.values(), options) if options.search else 0,
         carried=carried_by(options, removed, *project),
@@ -137,11 +140,11 @@ def edit_pictures(dataset_dir: str | Path, ops: Sequence[Op]) -> OpsReport:
         else:
             changed, revision = [], index.revision
         shown = {name: index.pictures[name].tags for name in dict.fromkeys([op.name for op in ops])}
-    return OpsReport(shown, tuple(changed), tuple(dict.fromkeys(elsewhere)), entry, revision)
+    return OpsReport(shown, tuple(changed), tuple(dict.fromkeys(elsewhere)), entry, revision, journal.note)
 
 
 def _fresh(index: DatasetIndex, names: Iterable[str]) -> dict[str, Picture]:
-    """The pictures named, as they are on disk now. Raises UserError for one that is not there."""
+    """The pictures named, as they are on disk now. Raises UserError for one that is not there, or whose caption cannot be edited."""
     with index.lock:
         if not index.pictures or any(name not in index.pictures for name in names):
             index.refresh(now=True)
@@ -151,6 +154,8 @@ def _fresh(index: DatasetIndex, names: Iterable[str]) -> dict[str, Picture]:
                 raise UserError(f"There is no picture {name} in the dataset.", "It was renamed or taken away; show the list anew.")
             index.reread(index.pictures[name].caption)
             found[name] = index.pictures[name]
+            if found[name].problem:
+                raise CaptionError(index.folder / found[name].caption, found[name].problem)
         return found
 
 
@@ -159,7 +164,8 @@ def _follows(journal: Journal, ops: Sequence[Op]) -> bool:
     if not journal.done or journal.undone:
         return False
     latest = journal.entry(journal.done[-1])
-    names = {op.get("name") for op in latest.details.get("ops", ())}
+    edited = latest.details.get("ops")
+    names = {str(op.get("name")) if isinstance(op, dict) else "" for op in edited} if isinstance(edited, list) else set()
     return latest.kind == "op" and 0 <= time.time() - latest.when < TOGETHER and names == {op.name for op in ops} and len(names) == 1
 
 
@@ -183,13 +189,21 @@ def restore_first(dataset_dir: str | Path, project: tuple[str, Sequence[str]] = 
 
 
 def _record(journal: Journal, kind: str, details: dict[str, Any], wanted: dict[str, bytes | None]) -> EditReport:
-    folder = journal.dataset_dir
-    before = {name: read_bytes(folder / name) for name in wanted}
-    changes = {name: (before[name], data) for name, data in wanted.items() if before[name] != data}
+    changes: dict[str, tuple[bytes | None, bytes | None]] = {}
+    left: list[tuple[str, str]] = []
+    for name, data in wanted.items():
+        try:
+            before = caption_bytes(journal.dataset_dir / name)
+        except CaptionError as error:
+            left.append((name, error.reason))
+            continue
+        if before != data:
+            changes[name] = before, data
     if not changes:
-        return EditReport(pictures=len(wanted))
+        return EditReport(pictures=len(wanted), refused=tuple(left), note=journal.note)
     entry, applied = journal.commit(kind, details, changes)
-    names, revision = took(folder, applied)
+    names, revision = took(journal.dataset_dir, applied)
+    refused = (*left, *applied.refused)
     return EditReport(
-        pictures=len(wanted), changed=len(applied.changed), refused=applied.refused, entry=entry, names=tuple(names), revision=revision
+        pictures=len(wanted), changed=len(applied.changed), refused=refused, entry=entry, names=tuple(names), revision=revision, note=journal.note
     )

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..dataset import PictureError, image_size, parse_tags
-from ..dataset.captions import decode
-from ..dataset.items import is_picture_name
+from ..dataset.captions import CaptionError, caption_bytes, decode
+from ..dataset.items import is_own, is_picture_name
 from ..errors import UserError
+from ..untrusted import leads_out
 from . import journal
-from .journal import Applied, Journal, Stamp, read_bytes
+from .journal import Applied, Journal, Stamp
 from .traits import normal_form
 
 Tags = tuple[str, ...]
@@ -33,13 +34,15 @@ _UNSURE: Stamp = (-1, -1)
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture and what its caption holds. data: the caption's bytes, None where there is no file; forms: the tags' normal forms."""
+    """A picture and what its caption holds. data: the caption's bytes, None where there is no file; forms: the tags' normal forms;
+    problem: why the caption is neither read nor written, "" for one like all others."""
 
     name: str
     caption: str
     data: bytes | None = None
     tags: Tags = ()
     forms: Tags = ()
+    problem: str = ""
 
     @property
     def repeated(self) -> int:
@@ -117,9 +120,9 @@ class DatasetIndex:
             for entry in os.scandir(self.folder):
                 name = entry.name
                 if name[-4:].lower() == ".txt":
-                    found = entry.stat()
+                    found = entry.stat(follow_symlinks=not entry.is_symlink() or is_own(entry, self.folder))
                     texts[_case(name)] = (found.st_mtime_ns, found.st_size)
-                elif name in pictures or (is_picture_name(name) and entry.is_file()):
+                elif (name in pictures or (is_picture_name(name) and entry.is_file())) and is_own(entry, self.folder):
                     names.append(name)
         except OSError as error:
             raise UserError(f"The folder {self.folder} cannot be read: {error.strerror}.", "Check the path.") from error
@@ -145,18 +148,22 @@ class DatasetIndex:
     def _read(self, caption: str, stamp: Stamp | None) -> list[str]:
         """Read a caption; the names of the pictures that have other tags now."""
         began = time.time_ns()
-        data = None if stamp is None else read_bytes(self.folder / caption)
+        data, problem = None, ""
+        try:
+            data = None if stamp is None else caption_bytes(self.folder / caption)
+        except CaptionError as error:
+            problem = error.reason
         sure = stamp is None or stamp[0] < began - SURE_AFTER
-        return self._set(caption, data, stamp if sure else _UNSURE)
+        return self._set(caption, data, stamp if sure else _UNSURE, problem)
 
-    def _set(self, caption: str, data: bytes | None, stamp: Stamp | None) -> list[str]:
+    def _set(self, caption: str, data: bytes | None, stamp: Stamp | None, problem: str = "") -> list[str]:
         self._stamps[caption] = stamp
-        changed = [name for name in self._owners.get(caption, ()) if self.pictures[name].data != data]
+        changed = [name for name in self._owners.get(caption, ()) if (self.pictures[name].data, self.pictures[name].problem) != (data, problem)]
         if changed:
             tags = parse_tags(decode(data)[0]) if data else ()
             forms = tuple(map(self._form, tags))
             for name in changed:
-                self._put(Picture(name, caption, data, tags, forms))
+                self._put(Picture(name, caption, data, tags, forms, problem))
         return changed
 
     def _form(self, tag: str) -> str:
@@ -198,14 +205,15 @@ class DatasetIndex:
     def peek(self, caption: str) -> tuple[bytes | None, Stamp] | None:
         """A caption's bytes as they were when the file had this stamp; None when that is not known for sure."""
         stamp, owners = self._stamps.get(caption), self._owners.get(caption)
-        return (self.pictures[owners[0]].data, stamp) if owners and stamp is not None and stamp != _UNSURE else None
+        picture = self.pictures[owners[0]] if owners else None
+        return (picture.data, stamp) if picture and not picture.problem and stamp is not None and stamp != _UNSURE else None
 
     def reread(self, caption: str) -> None:
         """Make sure of one caption: read it again, whatever its time of change says."""
         with self.lock:
             path = self.folder / caption
             try:
-                found = path.stat()
+                found = os.lstat(path) if leads_out(path) else path.stat()
                 stamp: Stamp | None = (found.st_mtime_ns, found.st_size)
             except FileNotFoundError:
                 stamp = None

@@ -1,10 +1,15 @@
 """The history of a dataset's captions: every bulk edit with the exact bytes before and after, undo and redo without limit.
 
+What lies in it is input (see `records`): names are those of captions of this folder, and nothing is written through a link.
+A history that this user did not write (see `owner`), or that nobody can read, is as good as none: nothing of it is listed or carried out,
+and before the first change of a caption here it is put aside as `history_from_elsewhere`, whole, beside the new one. `adopt` makes one
+from elsewhere this user's own instead.
+
 `dataset/.lora_studio/history/`:
 - `entries/000001.jsonl`: one edit, never changed once in force. Line 1 says what it was, line 2 holds each changed
   file's bytes before and after (base64, so any encoding survives; null = no file);
 - `first/<name>`: each caption as it was before this program first touched it (`<name>.absent`, empty, when there was none);
-- `state.json`: which entries are in force and which can be redone, and the change under way, if any;
+- `state.json`: which entries are in force and which can be redone, the change under way, if any, and whose history it is;
 - `spare/`: replaced files that the next bulk edit writes over (see `files.Rewriter`);
 - `lock`: held while one of two programs changes captions.
 
@@ -16,47 +21,40 @@ them, and their bytes are in the entry.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .. import owner, patience
+from ..dataset.captions import LARGEST, CaptionError, caption_bytes
 from ..errors import UserError
-from ..files import Rewriter, atomic_write_bytes, atomic_write_text, explain_os_error, locked, read_json
-from ..patience import HeldError, patient, unlink
+from ..files import Rewriter, atomic_write_bytes, atomic_write_text, explain_os_error, locked
+from ..patience import unlink
+from ..project import STUDIO, in_place
+from ..untrusted import RefusedError, own_folder
+from .records import HISTORY, LARGEST_ENTRY, Entry, FileChange, State, caption_name, entry_id, pack, read_changes, read_entry, read_state
 
-FOLDER = Path(".lora_studio") / "history"
+FOLDER = Path(STUDIO) / "history"
+ASIDE = "history_from_elsewhere"
+PARTS = ("entries", "first", "spare")
+NOTES = (
+    "The history of edits that came with this folder was written by somebody else: it is now in dataset/.lora_studio/history_from_elsewhere, and "
+    "yours begins here.",
+    "The history of edits of this folder cannot be read: it is now in dataset/.lora_studio/history_from_elsewhere, and a new one begins here.",
+)
+FROM_ELSEWHERE, UNREADABLE = NOTES
+UNREADABLE_NOW = "The history of edits of this folder cannot be read."
 CHANGED_SINCE = "it was changed outside this program since, and is left as it is"
 MANY = 20  # captions from which on a change uses spare files
 
 Stamp = tuple[int, int]
 """A file's time of change in nanoseconds and its size: the same stamp, the same bytes."""
 Peek = Callable[[str], "tuple[bytes | None, Stamp] | None"]
-
-
-@dataclass(frozen=True)
-class FileChange:
-    """One file of an entry. before, after: its bytes, None where there is no file."""
-
-    name: str
-    before: bytes | None
-    after: bytes | None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One bulk edit. kind: what did it; when: seconds since 1970; count: files changed; details: its options."""
-
-    id: str
-    kind: str
-    when: float
-    count: int
-    details: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,77 +69,101 @@ class Applied:
     written: dict[str, tuple[bytes | None, Stamp | None]] = field(default_factory=dict)
 
 
-def read_bytes(path: str | Path) -> bytes | None:
-    """A caption's bytes, None when there is no file. Raises UserError when it cannot be read."""
-    try:
-        return patient(Path(path).read_bytes, path=path)
-    except FileNotFoundError:
-        return None
-    except HeldError:
-        raise
-    except OSError as error:
-        raise UserError(f"The caption {path} cannot be read: {error.strerror}.", "Check the file's permissions.") from error
-
-
-def _pack(data: bytes | None) -> str | None:
-    return None if data is None else base64.b64encode(data).decode("ascii")
-
-
-def _unpack(text: str | None) -> bytes | None:
-    return None if text is None else base64.b64decode(text, validate=True)
-
-
 @contextmanager
 def opened(dataset_dir: str | Path) -> Iterator[Journal]:
     """The journal of a folder for changing its captions: no other thread or program does until the block ends,
-    and what was interrupted is finished first."""
-    with locked(Path(dataset_dir) / FOLDER / "lock"):
+    and what was interrupted is finished first. A history from elsewhere is put aside; `note` then says so.
+
+    Raises RefusedError where the folder is a link out of its project, or the history one out of the folder.
+    """
+    folder = in_place(Path(dataset_dir) / FOLDER)
+    with locked(folder / "lock"):
         journal = Journal(dataset_dir)
+        if why := journal.foreign:
+            _put_aside(folder)
+            journal = Journal(dataset_dir, journal.state)
+            journal.note = why
+        for part in PARTS:
+            own_folder(folder, folder / part, HISTORY)
         journal.recover()
         yield journal
+
+
+def adopt(dataset_dir: str | Path) -> bool:
+    """Make a history from elsewhere this user's own; False when there is none. Its owner says so: it is then followed like any other.
+
+    Raises UserError for one that cannot be read.
+    """
+    folder = in_place(Path(dataset_dir) / FOLDER)
+    with locked(folder / "lock"):
+        journal = Journal(dataset_dir)
+        if journal.foreign:
+            if journal.foreign == UNREADABLE:
+                raise UserError(UNREADABLE_NOW, "Move the history folder aside: the captions do not need it.")
+            state = journal.state
+            journal.foreign, journal.done, journal.undone, journal.pending = "", list(state.done), list(state.undone), state.pending
+            journal.last = state.last
+            journal._save()
+            return True
+        return False
+
+
+def _put_aside(folder: Path) -> None:
+    """Move a history out of the way, its state last: broken off, it goes on with the rest."""
+    number, aside = 1, folder.with_name(ASIDE)
+    while os.path.lexists(aside):
+        number, aside = number + 1, folder.with_name(f"{ASIDE}_{number + 1}")
+    aside.mkdir()
+    for name in (*PARTS, "state.json"):
+        if os.path.lexists(folder / name):
+            patience.rename(folder / name, aside / name)
 
 
 class Journal:
     """The history of one dataset folder. For changing captions get it from `opened`; for reading alone make one."""
 
-    def __init__(self, dataset_dir: str | Path) -> None:
+    def __init__(self, dataset_dir: str | Path, before: State | None = None) -> None:
+        """before: the history from elsewhere that this one follows; its marks stay, so that who wrote that one knows this one again."""
         self.dataset_dir = Path(dataset_dir)
         self.folder = self.dataset_dir / FOLDER
-        self.done: list[str] = []
-        self.undone: list[str] = []
-        self.last = 0
-        self.pending: dict[str, str] | None = None
         # What somebody has read already: (bytes, stamp) of a caption by its name. With this stamp the file need not be read again.
         self.peek: Peek = lambda name: None
-        if (path := self.folder / "state.json").exists():
-            data = read_json(path)
+        self.note = ""
+        self.foreign = ""  # why it is not followed
+        self.state = before or State()
+        state = State()
+        path = self.folder / "state.json"
+        if os.path.lexists(path):
             try:
-                self.done, self.undone = [str(i) for i in data["done"]], [str(i) for i in data["undone"]]
-                self.last, self.pending = int(data["last"]), data["pending"]
-            except (KeyError, TypeError, ValueError) as error:
-                raise UserError(f"{path} is damaged: {error}", "Move the history folder aside: the captions do not need it.") from error
+                state = self.state = read_state(path)
+                self.foreign = "" if owner.is_mine(state.id, state.owners, path) else FROM_ELSEWHERE
+            except (RefusedError, KeyError, TypeError, ValueError, RecursionError):
+                self.foreign = UNREADABLE
+            except OSError as error:
+                raise UserError(f"{path} cannot be read: {error.strerror}.", "Check the file's permissions.") from error
+            state = State() if self.foreign else state
+        self.done, self.undone = list(state.done), list(state.undone)
+        self.last, self.pending = state.last, state.pending
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     def _path(self, identity: str) -> Path:
-        return self.folder / "entries" / f"{identity}.jsonl"
+        return self.folder / "entries" / f"{entry_id(identity)}.jsonl"
 
     def entry(self, identity: str) -> Entry:
         """What an entry was, without its bytes. Raises UserError when its file is missing or damaged."""
         path = self._path(identity)
         try:
-            with path.open(encoding="utf-8") as file:
-                return Entry(**json.loads(file.readline()))
-        except (OSError, ValueError, TypeError) as error:
+            return read_entry(path)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise self._damaged(path, error) from error
 
     def changes(self, identity: str) -> tuple[FileChange, ...]:
-        """The bytes of an entry. Raises UserError when its file is missing or damaged."""
+        """The bytes of an entry. Raises UserError when its file is missing or damaged, or names anything but captions of this folder."""
         path = self._path(identity)
         try:
-            rows = json.loads(path.read_text(encoding="utf-8").split("\n")[1])
-            return tuple(FileChange(str(name), _unpack(before), _unpack(after)) for name, before, after in rows)
-        except (OSError, ValueError, TypeError, IndexError) as error:
+            return read_changes(path, self.dataset_dir)
+        except (OSError, ValueError, TypeError, IndexError, RecursionError) as error:
             raise self._damaged(path, error) from error
 
     def _damaged(self, path: Path, error: Exception) -> UserError:
@@ -153,7 +175,10 @@ class Journal:
     # --- writing -------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
+        identity = self.state.id or owner.new_id()
+        self.state = replace(self.state, id=identity, owners=owner.marked(identity, self.state.owners))
         state = {"version": 1, "last": self.last, "done": self.done, "undone": self.undone, "pending": self.pending}
+        state |= {"id": identity, "owners": self.state.owners}
         atomic_write_text(self.folder / "state.json", json.dumps(state) + "\n")
 
     def commit(
@@ -173,9 +198,14 @@ class Journal:
             merged, first = "", {}  # a change taken back at once stays two entries: an entry changes something
         identity = f"{self.last + 1:06d}"
         header = {"id": identity, "kind": kind, "when": time.time(), "count": len(changes), "details": dict(details)}
-        rows = [[name, _pack(first.get(name, before)), _pack(after)] for name, (before, after) in changes.items()]
-        text = json.dumps(header, ensure_ascii=False) + "\n" + json.dumps(rows, ensure_ascii=False) + "\n"
-        atomic_write_bytes(self._path(identity), text.encode("utf-8"), sync=True)
+        for name, (_, after) in changes.items():
+            if after is not None and len(after) > LARGEST:
+                raise CaptionError(self.dataset_dir / name, f"it would become larger than {LARGEST // 2**20} MB, which no caption is.", writing=True)
+        rows = [[name, pack(first.get(name, before)), pack(after)] for name, (before, after) in changes.items()]
+        data = (json.dumps(header, ensure_ascii=False) + "\n" + json.dumps(rows, ensure_ascii=False) + "\n").encode("utf-8")
+        if len(data) > LARGEST_ENTRY:
+            raise UserError("This edit changes more than the history can hold of one edit.", "Edit some of the pictures at a time: use a filter.")
+        atomic_write_bytes(self._path(identity), data, sync=True)
         self.last += 1
         return identity, self._carry_out("do", identity, merged)
 
@@ -197,16 +227,19 @@ class Journal:
 
     def first_names(self) -> list[str]:
         """The captions that this program ever touched."""
-        folder = self.folder / "first"
-        return sorted(entry.name.removesuffix(".absent") for entry in os.scandir(folder)) if folder.is_dir() else []
+        return sorted({name.removesuffix(".absent") for name in self._firsts()})
 
     def first_states(self) -> dict[str, bytes | None]:
-        """Each caption that this program ever touched as it was before; None where there was none."""
-        folder = self.folder / "first"
-        if not folder.is_dir():
-            return {}
-        names = sorted(entry.name for entry in os.scandir(folder))
-        return {name.removesuffix(".absent"): None if name.endswith(".absent") else read_bytes(folder / name) for name in names}
+        """Each caption that this program ever touched as it was before; None where there was none. Raises UserError for what is no caption."""
+        found: dict[str, bytes | None] = {}
+        for name in self._firsts():
+            caption = caption_name(name.removesuffix(".absent"), self.dataset_dir)
+            found[caption] = None if name.endswith(".absent") else caption_bytes(self.folder / "first" / name)
+        return found
+
+    def _firsts(self) -> list[str]:
+        folder = own_folder(self.folder, self.folder / "first", HISTORY)
+        return sorted(entry.name for entry in os.scandir(folder)) if folder.is_dir() and not self.foreign else []
 
     def _carry_out(self, action: str, identity: str, merged: str = "") -> Applied:
         files = self.changes(identity)  # read back whole before anything is touched
@@ -222,8 +255,8 @@ class Journal:
         refused = []
         for change in files:
             old, new = (change.after, change.before) if action == "undo" else (change.before, change.after)
-            if not writer.put(change.name, (old, between.get(change.name, old)), new):
-                refused.append((change.name, CHANGED_SINCE))
+            if why := writer.put(change.name, (old, between.get(change.name, old)), new):
+                refused.append((change.name, why))
         if action == "undo":
             self.done.remove(identity)
             self.undone.append(identity)
@@ -249,16 +282,19 @@ class _Writer:
         self.kept = {entry.name for entry in os.scandir(self.first)} if many and self.first.is_dir() else None
         self.written: dict[str, tuple[bytes | None, Stamp | None]] = {}
 
-    def put(self, name: str, old: tuple[bytes | None, ...], new: bytes | None) -> bool:
-        """Make `new` the content of a caption that is one of `old`; False for one that is neither, which is left alone."""
+    def put(self, name: str, old: tuple[bytes | None, ...], new: bytes | None) -> str:
+        """Make `new` the content of a caption that is one of `old`; why one that is neither is left alone, "" for what was done."""
         path = os.path.join(self.dataset_dir, name)
         known = self.peek(name)
-        now = known[0] if known is not None and _stamp(path) == known[1] else read_bytes(path)
+        try:
+            now = known[0] if known is not None and _stamp(path) == known[1] else caption_bytes(path)
+        except CaptionError as error:
+            return error.reason
         if now != new and now not in old:
-            return False
+            return CHANGED_SINCE
         stamp = _stamp(path) if now == new else self._replace(name, path, now, new)
         self.written[name] = (new, stamp)
-        return True
+        return ""
 
     def _replace(self, name: str, path: str, now: bytes | None, new: bytes | None) -> Stamp | None:
         self._keep_first(name, path, now)

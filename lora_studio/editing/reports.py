@@ -19,7 +19,7 @@ class EditReport:
     left in; kept_rare: traits left in because they are on too few pictures; preview: (file, before, after) of the first
     changes; refused: (file, why) of captions left alone; entry: the edit's id in the history, empty when nothing was written.
     matches: how often the searches found something; names: the pictures whose captions were changed; carried: what becomes of
-    the project's trigger word and traits; revision: the index's after the edit (of what was looked at, when dry).
+    the project's trigger word and traits; revision: the index's after the edit (of what was looked at, when dry); note: what else to know.
     """
 
     pictures: int = 0
@@ -36,6 +36,7 @@ class EditReport:
     names: tuple[str, ...] = ()
     carried: Carried = field(default_factory=Carried)
     revision: int = 0
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -52,6 +53,7 @@ class EditReport:
             "dry_run": self.dry_run,
             "matches": self.matches,
             "revision": self.revision,
+            "note": self.note,
         }
 
 
@@ -81,6 +83,7 @@ class OpsReport:
     elsewhere: tuple[str, ...] = ()
     entry: str = ""
     revision: int = 0
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -101,6 +104,7 @@ class HistoryReport:
     carried: tuple[Carried, ...] = ()
     steps: int = 0
     revision: int = 0
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -111,6 +115,7 @@ class HistoryReport:
             "refused": [list(r) for r in self.refused],
             "steps": self.steps,
             "revision": self.revision,
+            "note": self.note,
         }
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from ..errors import OutdatedError
 from .carried import Carried
 from .index import open_index, opened, took
-from .journal import Entry, Journal
+from .journal import Journal
+from .records import Entry
 from .reports import HistoryLine, HistoryReport
 
 
@@ -61,12 +62,12 @@ def _steps(journal: Journal, steps: Sequence[str]) -> HistoryReport:
         names.update(dict.fromkeys(concerned))
         changed.update(dict.fromkeys(applied.changed))
         refused.update(applied.refused)
-        change = Carried.from_dict(entry.details.get("project") or {})
+        change = Carried.from_dict(entry.details.get("project"))
         carried.append(change.inverse() if step == "undo" else change)
     if entry is None:
-        return HistoryReport(done=False, revision=revision)
+        return HistoryReport(done=False, revision=revision, note=journal.note)
     return HistoryReport(
-        True, entry.id, entry.kind, tuple(changed), tuple(refused.items()), tuple(names), tuple(carried), len(carried), revision
+        True, entry.id, entry.kind, tuple(changed), tuple(refused.items()), tuple(names), tuple(carried), len(carried), revision, journal.note
     )
 
 

@@ -6,15 +6,17 @@ import filecmp
 import os
 import uuid
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..dataset.captions import problem
 from ..errors import UserError
 from ..files import atomic_path, explain_os_error, locked
 from ..moving import move_all
 from ..patience import copy, rmdir, unlink, within
+from ..project import STUDIO, in_place, is_in_place
 from .index import open_index
 from .journal import FOLDER
 
@@ -37,13 +39,18 @@ class Transferred:
 def transfer(dataset_dir: str | Path, names: Iterable[str], target: str | Path, move: bool = False) -> Transferred:
     """Copy or move pictures with their captions into another folder. A name that is taken there gets a number.
 
-    A caption that other pictures share stays with them. Raises UserError for a folder that is this one, or cannot be written.
+    A caption that other pictures share stays with them. Raises UserError for a folder that is this one, or cannot be written (as the dataset of
+    a project that is a link out of it).
     """
     source, target = Path(dataset_dir), Path(target)
+    in_place(target / STUDIO)
+    if move:
+        in_place(source / STUDIO)
     if target.exists() and target.samefile(source):
         raise UserError("The pictures are in this folder already.", "Choose another one.")
-    with locked(source / FOLDER / "lock"):
-        _settle(source)
+    with locked(source / FOLDER / "lock") if is_in_place(source / FOLDER) else nullcontext():
+        if is_in_place(source / ASIDE):
+            _settle(source)
         index = open_index(source)
         index.refresh(now=True)
         try:
@@ -59,6 +66,9 @@ def transfer(dataset_dir: str | Path, names: Iterable[str], target: str | Path, 
                     skipped.append((name, "it is not in the dataset"))
                     continue
                 caption = source / picture.caption
+                if why := problem(caption):
+                    skipped.append((name, f"its caption cannot be used: {why}"))
+                    continue
                 stem = Path(name).stem
                 if not (move and stem.lower() in taken and _is_there(source / name, caption, target)):
                     stem = _free(stem, taken)

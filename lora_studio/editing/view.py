@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .index import DatasetIndex, open_index
-from .journal import Journal
+from .journal import FROM_ELSEWHERE, UNREADABLE, Journal
 from .lint import contradictions
 from .query import Wanted
 from .timeline import history
@@ -15,6 +15,11 @@ from .tokens import caption_tokens
 from .traits import DESCRIPTIONS, OPTIONAL_GROUPS, classify
 
 AT_ONCE = 300  # pictures described in one answer
+LOST = "The history of edits of this folder cannot be read. With your first edit it is put aside."
+FOREIGN = (
+    "The history of edits that came with this folder was written by somebody else, and none of it is used. With your first edit it is put aside. "
+    "If it is yours after all: history PROJECT --mine"
+)
 HISTORY = 200  # steps of the history listed on either side of the present
 
 
@@ -65,7 +70,7 @@ def _described(index: DatasetIndex, names: Sequence[str]) -> dict[str, dict[str,
                 "tags": picture.tags,
                 "v": facts.version,
                 "size": [facts.width, facts.height],
-                "problem": facts.problem,
+                "problem": facts.problem or (f"Its caption cannot be used: {picture.problem}" if picture.problem else ""),
                 "tokens": caption_tokens(picture.tags),
                 "against": [[index.usual(a), index.usual(b)] for a, b in contradictions(picture.forms)],
                 "shared": len(index.owners(picture.caption)) > 1,
@@ -100,13 +105,14 @@ def present(dataset_dir: Path) -> dict[str, str]:
 
 
 def past(dataset_dir: Path) -> dict[str, Any]:
-    """The history around the present, for showing."""
+    """The history around the present, for showing. note: what to know of one that is not this user's."""
     journal = Journal(dataset_dir)
     return {
         "lines": [line.to_dict() for line in history(dataset_dir, HISTORY)],
         "steps": len(journal.done),
         "first": len(journal.first_names()),
         "present": present(dataset_dir),
+        "note": {"": "", FROM_ELSEWHERE: FOREIGN, UNREADABLE: LOST}[journal.foreign],
     }
 
 

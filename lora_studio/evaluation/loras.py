@@ -15,6 +15,7 @@ from ..files import atomic_write_json, read_json
 from ..project import Project
 from ..training.basefile import read_header
 from ..training.runs import list_runs
+from ..untrusted import is_inside, leads_out
 from .usage import WEIGHT, Facts, Usage, compose
 
 SUFFIX = ".safetensors"
@@ -59,6 +60,14 @@ class Places:
     @classmethod
     def of(cls, project: Project, lora_dir: Path | None) -> Places:
         return cls(project.output_dir, lora_dir / project.name if lora_dir else None)
+
+    @classmethod
+    def to_write(cls, project: Project, lora_dir: Path | None) -> Places:
+        """The same for whoever writes or moves files there. Raises RefusedError for an output that is a link out of project and LoRA folder."""
+        places = cls.of(project, lora_dir)
+        if lora_dir is None or not is_inside(lora_dir, places.output):
+            project.own(places.output)
+        return places
 
     @property
     def named(self) -> dict[str, Path]:
@@ -165,7 +174,7 @@ def _whole(text: str | None) -> int | None:
 
 def preview_of(lora: Path) -> Path | None:
     """The picture beside a LoRA, as the WebUI looks for it."""
-    return next((p for suffix in PREVIEWS if (p := lora.with_name(lora.stem + suffix)).is_file()), None)
+    return next((p for suffix in PREVIEWS if (p := lora.with_name(lora.stem + suffix)).is_file() and not leads_out(p)), None)
 
 
 def preview(project: Project, lora_dir: Path | None, file: str) -> Path | None:
@@ -191,7 +200,7 @@ def set_weight(project: Project, lora_dir: Path | None, file: str, weight: float
     if not math.isfinite(weight) or not -4 <= weight <= 4 or weight == 0:
         raise UserError("The weight has to lie between -4 and 4 and not be 0.", "0.6 to 1 is usual.")
     weight = round(weight, 3)
-    copies = Places.of(project, lora_dir).holding(file)
+    copies = Places.to_write(project, lora_dir).holding(file)
     sidecars = [(p.with_suffix(".json"), read_json(p.with_suffix(".json")) if p.with_suffix(".json").exists() else {}) for p in copies]
     for path, found in sidecars:
         if not isinstance(found, dict):

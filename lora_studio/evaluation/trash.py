@@ -1,11 +1,15 @@
 """Keep some of the saved epochs: the others go to the project's trash, all or none, and come back as easily.
 
+What a batch says of itself is input. Files go back only to where they can have come from, the project's output or its folder in the WebUI's LoRA
+folder; only LoRAs and what lies beside one, by plain names, out of the batch itself, never onto a file that is there.
+
 A batch says in its record whether its move came to its end ("done"). One that was broken off (the program was ended, or another one held a file both
 ways) is put back at the next look.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime
@@ -15,14 +19,16 @@ from typing import Any
 from ..errors import UserError
 from ..files import atomic_write_json, locked, read_json
 from ..moving import Move, move_all
-from ..patience import rmtree
+from ..patience import rmdir, unlink
 from ..project import Project
-from .loras import PREVIEWS, Places, list_loras
+from ..untrusted import is_inside, mapping, name_in, refuse, sequence
+from .loras import PREVIEWS, SUFFIX, Places, list_loras
 
 FOLDER = ".trash"
 FILE = "moves.json"
 LOCK = "lock"
 LEFT = "Some files are still in the trash. They are put back as soon as nobody holds them: load the list again."
+PLACES = ("output", "lora")
 SIDECARS = (".json", *PREVIEWS, ".txt", ".civitai.info", ".description.txt")
 
 
@@ -44,7 +50,8 @@ def keep_only(project: Project, lora_dir: Path | None, keep: Collection[str], ru
     others = [x.stem for x in loras if x.file not in wanted]
     if not others:
         return {"moved": [], "batch": ""}
-    places = Places.of(project, lora_dir).named
+    places = Places.to_write(project, lora_dir).named
+    trash = project.own(project.folder / FOLDER)
     moves = [
         (place, path.name)
         for place, folder in places.items()
@@ -52,8 +59,8 @@ def keep_only(project: Project, lora_dir: Path | None, keep: Collection[str], ru
         for path in (folder / f"{stem}.safetensors", *(folder / (stem + suffix) for suffix in SIDECARS))
         if path.is_file()
     ]
-    with locked(project.folder / FOLDER / LOCK):
-        batch = _new_batch(project.folder / FOLDER)
+    with locked(trash / LOCK):
+        batch = _new_batch(trash)
         there = [(places[place] / name, batch / place / name) for place, name in moves]
         try:
             # Written first: whatever happens in between, the next look knows where everything belongs.
@@ -63,7 +70,7 @@ def keep_only(project: Project, lora_dir: Path | None, keep: Collection[str], ru
         except UserError as error:
             with suppress(UserError):
                 move_all([(target, source) for source, target in there if target.is_file()])
-            if not _remove_empty(batch):
+            if not _remove(batch):
                 raise UserError(error.message, LEFT) from error
             raise
     return {"moved": sorted(f"{stem}.safetensors" for stem in others), "batch": batch.name}
@@ -73,28 +80,59 @@ def batches(project: Project) -> list[dict[str, Any]]:
     """What lies in the trash, oldest first: name, LoRA files and bytes of each batch."""
     folder = project.folder / FOLDER
     found = []
-    for batch in sorted(folder.iterdir()) if folder.is_dir() else ():
-        files = [p for p in batch.rglob("*") if p.is_file() and p.name != FILE] if (batch / FILE).is_file() else []
-        names = sorted({p.name for p in files if p.suffix == ".safetensors"})
+    for batch in sorted(folder.iterdir()) if folder.is_dir() and is_inside(project.folder, folder) else ():
+        if not (batch / FILE).is_file() or not is_inside(project.folder, batch):
+            continue
+        files = [p for place in PLACES if is_inside(batch, batch / place) and (batch / place).is_dir() for p in (batch / place).iterdir()]
+        files = [p for p in files if p.is_file() and not p.is_symlink()]
+        names = sorted({p.name for p in files if p.suffix == SUFFIX})
         if names:
             found.append({"batch": batch.name, "files": names, "size": sum(p.stat().st_size for p in files)})
     return found
 
 
+def _recorded(project: Project, batch: Path) -> list[tuple[str, str]]:
+    """(place, file) of a batch's record, checked: all of it, or RefusedError."""
+    what = f"The trash of {project.name}"
+    found = []
+    for row in sequence(mapping(read_json(batch / FILE), what).get("moves"), what):
+        place, file = row if isinstance(row, list) and len(row) == 2 else (None, None)
+        if place not in PLACES:
+            raise refuse(what, row, "is no place that a LoRA can have come from")
+        name = name_in(batch / place, file, what)
+        if not name.endswith((SUFFIX, *SIDECARS)) or not is_inside(batch, batch / place / name):
+            raise refuse(what, row, "is no LoRA, nor what lies beside one")
+        found.append((place, name))
+    return found
+
+
+def _moves(project: Project, batch: Path, places: dict[str, Path]) -> list[Move]:
+    """The moves that bring the files of a batch back."""
+    found: dict[Path, Move] = {}
+    for place, name in _recorded(project, batch):
+        source = batch / place / name
+        if source.is_file():
+            # without a LoRA folder now, its copies go to the output, where they are not lost; where both are there, the output's own goes
+            target = places.get(place, places["output"]) / name
+            found.setdefault(target, (source, target))
+    return list(found.values())
+
+
 def restore(project: Project, lora_dir: Path | None, batch: str = "") -> dict[str, Any]:
     """Put a batch ("" = the newest) back where it was. Raises UserError when there is none or something lies in its place now."""
+    settle(project, lora_dir)
     known = [b["batch"] for b in batches(project)]
     if not known:
         raise UserError("There is nothing to put back.")
     name = batch or known[-1]
     if name not in known:
         raise UserError(f"There is no {name} in the trash.", "Load the list again: it may have been put back already.")
-    folder = project.folder / FOLDER / name
-    with locked(project.folder / FOLDER / LOCK):
-        recorded = read_json(folder / FILE)["moves"]
-        moves = _back(project, lora_dir, folder, recorded)
-        if taken := sorted({target.name for _, target in moves if target.exists()}):
-            raise UserError(f"These names are taken by newer files: {', '.join(taken)}.", f"Rename them, or take the old ones from {folder}.")
+    folder = project.own(project.folder / FOLDER / name)
+    moves = _moves(project, folder, Places.to_write(project, lora_dir).named)
+    if taken := sorted({target.name for _, target in moves if os.path.lexists(target)}):
+        raise UserError(f"These names are taken by newer files: {', '.join(taken)}.", f"Rename them, or take the old ones from {folder}.")
+    recorded = _recorded(project, folder)
+    with locked(project.own(project.folder / FOLDER) / LOCK):
         _record(folder, recorded, done=False)
         try:
             move_all(moves)
@@ -102,7 +140,7 @@ def restore(project: Project, lora_dir: Path | None, batch: str = "") -> dict[st
             with suppress(UserError):
                 _record(folder, recorded, done=True)
             raise
-        if not _remove_empty(folder, {target.name for _, target in moves}):
+        if not _remove(folder, {source.name for source, _ in moves}):
             _record(folder, recorded, done=True)
     return {"restored": sorted({t.name for _, t in moves if t.suffix == ".safetensors"})}
 
@@ -113,30 +151,17 @@ def settle(project: Project, lora_dir: Path | None) -> None:
     broken = [record.parent for record in sorted(trash.glob(f"*/{FILE}")) if not _is_done(record)]
     if not broken:
         return
-    with suppress(UserError), locked(trash / LOCK, timeout=0):  # somebody is moving right now
+    with suppress(UserError), locked(project.own(trash) / LOCK, timeout=0):  # somebody is moving right now
+        places = Places.to_write(project, lora_dir).named
         for batch in broken:
-            if _is_done(batch / FILE):
-                continue
-            recorded = read_json(batch / FILE)["moves"]
-            if any(str(place) not in Places.of(project, lora_dir).named for place, _ in recorded):
-                continue  # they belong to a LoRA folder that is not known now
-            moves = _back(project, lora_dir, batch, recorded)
             with suppress(UserError):
-                move_all([(source, target) for source, target in moves if not target.exists()])
-                if not _remove_empty(batch):  # something newer has a name: from now on people decide
+                recorded = _recorded(project, project.own(batch))
+                if _is_done(batch / FILE) or any(place not in places for place, _ in recorded):
+                    continue  # those belong to a LoRA folder that is not known now
+                moves = _moves(project, batch, places)
+                move_all([(source, target) for source, target in moves if not os.path.lexists(target)])
+                if not _remove(batch):  # something newer has a name: from now on people decide
                     _record(batch, recorded, done=True)
-
-
-def _back(project: Project, lora_dir: Path | None, batch: Path, recorded: Any) -> list[Move]:
-    """The moves that bring the files of a batch back."""
-    places = Places.of(project, lora_dir).named
-    moves: list[Move] = []
-    for place, file in recorded:
-        source = batch / str(place) / Path(str(file)).name
-        if source.is_file():
-            # without a LoRA folder now, its copies go to the output, where they are not lost
-            moves.append((source, places.get(str(place), places["output"]) / source.name))
-    return list({target: (source, target) for source, target in reversed(moves)}.values())
 
 
 def _record(batch: Path, moves: Any, done: bool) -> None:
@@ -151,11 +176,18 @@ def _is_done(record: Path) -> bool:
     return True
 
 
-def _remove_empty(batch: Path, needless: Collection[str] = ()) -> bool:
-    """Remove a batch in which no file is left but its record, and second copies of these names; whether that was so."""
-    if any(p.is_file() and p.name not in (FILE, *needless) for p in batch.rglob("*")):
+def _remove(batch: Path, gone: Collection[str] = ()) -> bool:
+    """Remove a batch in which nothing is left but its record, and second copies of these names; whether that was so. What else is there stays."""
+    for place in [place for place in PLACES if is_inside(batch, batch / place) and (batch / place).is_dir()]:
+        with suppress(OSError):
+            for path in [p for p in (batch / place).iterdir() if p.name in gone]:
+                unlink(path)
+            rmdir(batch / place)
+    if any(path.name != FILE for path in batch.iterdir()):
         return False
-    rmtree(batch, ignore_errors=True)
+    with suppress(OSError):
+        unlink(batch / FILE, missing_ok=True)
+        rmdir(batch)
     return True
 
 

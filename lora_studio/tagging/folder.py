@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dataset import ImageItem, read_caption, write_caption
+from ..dataset.captions import problem
 from ..dataset.listing import list_pictures
 from ..errors import UserError
 from ..patience import HeldError
 from ..progress import Progress, silent
+from ..project import STUDIO, in_place
 from . import providers
 from .ensemble import EnsembleStore, open_store
 from .hashes import Hashes
@@ -117,7 +119,9 @@ def _to_do(dataset_dir: Path, options: TagOptions, only: Collection[str] | None)
     for picture in listing.pictures:
         path = dataset_dir / picture.name
         item = ImageItem(path, path.with_suffix(".txt"), picture.width, picture.height)
-        if item.caption_path in chosen:
+        if reason := problem(item.caption_path):
+            skipped.append((picture.name, f"Its caption {item.caption_path.name} cannot be used: {reason}"))
+        elif item.caption_path in chosen:
             other = chosen[item.caption_path].path.name
             skipped.append((picture.name, f"It shares the caption {item.caption_path.name} with {other}; rename one of them."))
         elif options.on_existing == "skip" and read_caption(item.caption_path).tags:
@@ -216,6 +220,7 @@ def tag_folder(
     Raises UserError when there is no picture, no such tagger, or the disk is full.
     """
     dataset_dir = Path(dataset_dir)
+    in_place(dataset_dir / STUDIO)
     started = time.monotonic()
     items, kept, skipped = _to_do(dataset_dir, options, only)
     files = find_files(options.model, progress)
@@ -234,7 +239,8 @@ def tag_folder(
     finally:
         model.close()
         try:
-            refused = _replace_captions(dataset_dir, run.replaced, options)
+            refused, note = _replace_captions(dataset_dir, run.replaced, options)
+            warnings += [note] if note else []
         finally:
             hashes.save()
             store.save()
@@ -271,13 +277,14 @@ def _ask_members(dataset_dir: Path, files: TaggerFiles, options: TagOptions, nam
     return predict(dataset_dir, files, options, (1, 1), set(names), progress)
 
 
-def _replace_captions(dataset_dir: Path, captions: dict[str, tuple[str, ...]], options: TagOptions) -> tuple[tuple[str, str], ...]:
-    """Change captions that were there, as one step that `undo` takes back; (name, reason) of those left alone."""
+def _replace_captions(dataset_dir: Path, captions: dict[str, tuple[str, ...]], options: TagOptions) -> tuple[tuple[tuple[str, str], ...], str]:
+    """Change captions that were there, as one step that `undo` takes back; (name, reason) of those left alone, and what else to tell."""
     if not captions:
-        return ()
+        return (), ""
     from ..editing import record_captions
 
-    return record_captions(dataset_dir, "tag", captions, options.to_dict()).refused
+    report = record_captions(dataset_dir, "tag", captions, options.to_dict())
+    return report.refused, report.note
 
 
 def _all(run: _Run, items: list[ImageItem], read: Callable[[ImageItem], _Picture]) -> tuple[list[str], list[tuple[str, str]]]:

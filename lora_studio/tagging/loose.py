@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dataset import read_caption
+from ..dataset.captions import problem
 from ..dataset.items import is_picture_name
 from ..errors import UserError
 from ..progress import Progress, silent
@@ -142,6 +143,9 @@ def _written(seen: Sequence[Seen], options: TagOptions) -> list[Seen]:
         captions = folders.setdefault(caption.parent, {})
         if one.reason or caption.name in captions:
             told.append(one)
+            continue
+        if why := problem(caption):
+            told.append(replace(one, reason=f"Its caption {caption.name} cannot be used: {why}"))
             continue
         before = read_caption(caption).tags
         skip = options.on_existing == "skip"

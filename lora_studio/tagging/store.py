@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import re
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,8 +14,11 @@ from numpy.typing import NDArray
 
 from ..files import atomic_path
 from ..patience import opened, unlink
+from ..project import in_place
+from ..untrusted import is_inside
 
 VERSION = 1
+ARRAYS = ("version", "fingerprint", "width", "hashes", "ends", "columns", "values")
 # What no sensible threshold lets through is not kept: of a real model's 10,861 values a few hundred remain.
 FLOOR = 0.001
 
@@ -39,7 +44,18 @@ def store_path(studio_dir: Path, model: str) -> Path:
 
 def shards_of(path: Path) -> list[Path]:
     """The files in which shares of a dataset keep what they found, until it is taken into the store."""
-    return sorted(path.parent.glob(f"{path.stem}.share-*-of-*.npz"))
+    own = re.compile(re.escape(path.stem) + r"\.share-\d{1,4}-of-\d{1,4}\.npz")
+    return sorted(p for p in path.parent.glob(f"{glob.escape(path.stem)}.share-*-of-*.npz") if own.fullmatch(p.name) and is_inside(path.parent, p))
+
+
+def _unsound(path: Path) -> str:
+    """Why a file is no store of ours, or "": it holds other things, or unpacks to more than it is (we never compress)."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if {member.filename for member in members} != {f"{name}.npy" for name in ARRAYS} or len(members) != len(ARRAYS):
+        return "it holds something else."
+    packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    return "it unpacks to more than it is." if packed or sum(member.file_size for member in members) > path.stat().st_size else ""
 
 
 class Store:
@@ -62,6 +78,9 @@ class Store:
 
     def _read(self, path: Path) -> None:
         try:
+            if why := _unsound(path):
+                self.problem = f"{path.name} could not be used and is made anew: {why}"
+                return
             with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 if int(data["version"]) != VERSION or str(data["fingerprint"]) != self.fingerprint or int(data["width"]) != self.width:
                     return
@@ -125,6 +144,7 @@ class Store:
             "columns": np.concatenate([columns for columns, _ in rows]) if rows else np.zeros(0, np.uint32),
             "values": np.concatenate([values for _, values in rows]) if rows else np.zeros(0, np.float32),
         }
+        in_place(self.path.parent)
         with atomic_path(self.path) as temporary, opened(temporary, "xb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
         self.changed = False

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..dataset import ImageItem, read_caption
 from ..dataset.images import PictureError
-from ..dataset.items import FolderScan, is_picture_name
+from ..dataset.items import OUTSIDE, FolderScan, is_own, is_picture_name, unusable
 from ..errors import UserError
 
 REMEMBERED = 1 << 16
@@ -21,12 +21,12 @@ def scan(folder: Path) -> FolderScan:
     """As `dataset.scan_folder`; a file that has not changed since is not opened again."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted((e.name, e.stat()) for e in entries if is_picture_name(e.name) and e.is_file())
+            found = sorted((e.name, e.stat(), is_own(e, folder)) for e in entries if is_picture_name(e.name) and e.is_file())
     except OSError as error:
         raise UserError(f"The folder {folder} cannot be read: {error.strerror}.", "Check the path.") from error
-    looked = [_look(str(folder), name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
+    looked = [_usable(_look(str(folder), name, stat.st_size, stat.st_mtime_ns)) if own else OUTSIDE for name, stat, own in found]
     items = tuple(x for x in looked if isinstance(x, ImageItem))
-    return FolderScan(items, tuple((folder / name, x) for (name, _), x in zip(found, looked) if isinstance(x, str)))
+    return FolderScan(items, tuple((folder / row[0], x) for row, x in zip(found, looked) if isinstance(x, str)))
 
 
 def caption_lengths(items: tuple[ImageItem, ...]) -> Iterator[int]:
@@ -48,6 +48,11 @@ def rough_tokens(caption: str) -> int:
     """
     words = re.findall(r"[^\W\d_]+|\d|[^\w\s]", caption)
     return sum(1 + max(0, math.ceil((len(w) - 8) / 6)) for w in words)
+
+
+def _usable(look: ImageItem | str) -> ImageItem | str:
+    reason = unusable(look) if isinstance(look, ImageItem) else ""
+    return reason or look
 
 
 @lru_cache(maxsize=REMEMBERED)

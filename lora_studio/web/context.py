@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..files import atomic_write_json, locked, read_json
 from ..host.base import Host
 from ..jobs import Job, Jobs
+from ..owner import key
 from ..patience import replace
 from ..project import Project, is_project_name, project_name
 from ..studio import Studio
@@ -61,11 +62,11 @@ class KnownProject:
 
 def picture_names(folder: Path) -> list[str]:
     """The names of the pictures directly in a folder; none when it is not there."""
-    from ..dataset.items import is_picture_name
+    from ..dataset.items import is_own, is_picture_name
 
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if is_picture_name(entry.name) and not entry.name.startswith(".")]
+            return [e.name for e in entries if is_picture_name(e.name) and not e.name.startswith(".") and is_own(e, folder)]
     except OSError:
         return []
 
@@ -88,6 +89,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.jobs = Jobs(self._tell)
+        key()  # made with the first start: what is brought here afterwards was written elsewhere
 
     def _tell(self, job: Job) -> None:
         self.hub.publish("job", job.project, job.to_dict())

@@ -83,13 +83,14 @@ def test_a_crop_ended_before_it_was_noted_is_known_as_ours(project: Project, mon
 
 
 def test_unfinished_files_are_swept_away_once_they_are_old(project: Project) -> None:
-    old, new, other = (project.dataset_dir / f".tmp-{name}" for name in ("a.png", "b.png", "c.txt"))
-    for path in (old, new, other):
+    old, new, other = (project.dataset_dir / f".tmp-{name}" for name in (f"{1:012x}.png", f"{2:012x}.png", f"{1:012x}.txt"))
+    mine = project.dataset_dir / ".tmp-mine.png"
+    for path in (old, new, other, mine):
         path.write_bytes(b"half")
-    for path in (old, other):
+    for path in (old, other, mine):
         os.utime(path, (1, 1))
     apply_plan(plan_project(project, CropOptions(size="64")), project)
-    assert not old.exists() and new.exists() and other.exists()
+    assert not old.exists() and new.exists() and other.exists() and mine.exists()
 
 
 @pytest.mark.parametrize("line", ['{"entry"', "[]", "1", '{"entry": {}, "name": "a.png"}'])
@@ -105,7 +106,7 @@ def test_damaged_lines_are_passed_over(project: Project, line: str) -> None:
 def test_the_record_names_no_file_elsewhere(project: Project, name: str) -> None:
     apply_plan(plan_project(project, CropOptions(size="64")), project)
     made = load_applied(project).made["0.png"].to_dict()
-    with pytest.raises(ValueError, match="no file name"):
+    with pytest.raises(UserError, match="no crop of this picture"):
         Made.from_dict({**made, "name": name})
     stored = json.loads(plan_path(project).read_text(encoding="utf-8"))
     stored["entries"][0]["stem"] = "../raw/0"

@@ -135,11 +135,11 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
 
 def test_the_cache_stays_within_its_bounds(tmp_path: Path) -> None:
     for k in range(20):
-        (tmp_path / f"{k:02d}.jpg").write_bytes(bytes(1000))
-        os.utime(tmp_path / f"{k:02d}.jpg", (k, k))
+        (tmp_path / f"{k:040x}.jpg").write_bytes(bytes(1000))
+        os.utime(tmp_path / f"{k:040x}.jpg", (k, k))
     assert prune(tmp_path, 20_000) == 0
     assert prune(tmp_path, 10_000) == 12
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{k:02d}.jpg" for k in range(12, 20)], "the oldest go"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{k:040x}.jpg" for k in range(12, 20)], "the oldest go"
 
 
 def test_the_size_that_serves() -> None:

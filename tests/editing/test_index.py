@@ -95,8 +95,8 @@ def test_only_what_changed_is_read_again_and_told(tmp_path: Path, monkeypatch: p
     read: list[str] = []
     from lora_studio.editing import index as module
 
-    original = module.read_bytes
-    monkeypatch.setattr(module, "read_bytes", lambda path: read.append(path.name) or original(path))
+    original = module.caption_bytes
+    monkeypatch.setattr(module, "caption_bytes", lambda path: read.append(path.name) or original(path))
     before = index.revision
     assert index.refresh(now=True) == set() and read == [] and index.revision == before
     (folder / "050.txt").write_text("other", encoding="utf-8")
