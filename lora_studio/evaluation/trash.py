@@ -120,7 +120,6 @@ def _moves(project: Project, batch: Path, places: dict[str, Path]) -> list[Move]
 
 def restore(project: Project, lora_dir: Path | None, batch: str = "") -> dict[str, Any]:
     """Put a batch ("" = the newest) back where it was. Raises UserError when there is none or something lies in its place now."""
-    settle(project, lora_dir)
     known = [b["batch"] for b in batches(project)]
     if not known:
         raise UserError("There is nothing to put back.")
