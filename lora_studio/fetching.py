@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,15 @@ from typing import Any
 from .errors import UserError
 from .files import atomic_write_text
 from .progress import Progress, silent
+from .remote import Answer, address
+
+__all__ = ["LARGEST", "address", "fetch"]
 
 CHUNK = 1 << 18
 TIMEOUT = 30.0
+LARGEST = 64 * 10**9  # bytes of a file, whether its server says how many there are or not
 MB = 1_000_000
 SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Remembers what the first server says of the file's content: Hugging Face names its SHA-256 there and sends the file from elsewhere."""
-
-    def __init__(self) -> None:
-        self.sha256 = ""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        self.sha256 = self.sha256 or _announced(headers)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _announced(headers: Any) -> str:
@@ -52,11 +45,13 @@ def fetch(
     timeout: float = TIMEOUT,
     sha256: str = "",
     check: Callable[[Path], object] | None = None,
+    largest: int = LARGEST,
 ) -> None:
     """Download to ``target`` by way of ``target.part``, continuing a part left from before if the server's file is the same.
 
     Progress is in megabytes. ``sha256``: what the file has to be; without it, what a server that names it says. ``check`` looks at the
-    whole part and raises what is wrong with it; a part that is wrong is removed.
+    whole part and raises what is wrong with it; a part that is wrong is removed. More than ``largest`` bytes are not taken. A ``progress`` that
+    raises stops it at once, also while the server is silent.
 
     Raises OSError (urllib's errors are such) when it breaks off; the part stays for the next time. UserError when it is another file.
     """
@@ -67,30 +62,42 @@ def fetch(
     if have:
         # If-Range: a file that has changed since comes whole.
         headers |= {"Range": f"bytes={have}-", "If-Range": mark.read_text(encoding="utf-8")}
-    redirects = _Redirects()
+    redirected: list[str] = []  # what a server on the way says of the content: Hugging Face names the SHA-256 and sends the file from elsewhere
+    total = 0
+
+    def told() -> None:
+        progress(have // MB, -(-total // MB), target.name)
+
     try:
-        response = urllib.request.build_opener(redirects).open(urllib.request.Request(url, headers=headers), timeout=timeout)
+        response = Answer(url, headers, timeout, told, lambda found: redirected.append(_announced(found)))
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and have:  # the part is as long as the file or longer: not to be trusted
             part.unlink()
-            return fetch(url, target, progress, timeout, sha256, check)
+            return fetch(url, target, progress, timeout, sha256, check, largest)
         raise
     with response:
         if response.status != 206:
             have = 0
         total = _total(response, have)
-        wanted = (sha256 or redirects.sha256 or _announced(response.headers)).lower()
+        wanted = (sha256 or next(filter(None, redirected), "") or _announced(response.headers)).lower()
+        _is_not_too_large(total - have if total else 0, max(total, have), largest, target)
         etag = response.headers.get("ETag", "")
         if etag and not etag.startswith("W/"):
             atomic_write_text(mark, etag)
         else:
             mark.unlink(missing_ok=True)
         with part.open("ab" if have else "wb") as file:
-            while chunk := response.read(CHUNK):
-                file.write(chunk)
+            for chunk in response.blocks():
                 have += len(chunk)
-                progress(have // MB, -(-total // MB), target.name)
+                if have > largest:
+                    break
+                file.write(chunk)
+                told()
+    if have > largest:
+        part.unlink()
+        mark.unlink(missing_ok=True)
+        _is_not_too_large(0, have, largest, target)
     if total and have != total:
         raise OSError(f"the connection broke off after {have} of {total} bytes")
     if not have:
@@ -107,6 +114,16 @@ def fetch(
     os.replace(part, target)
     mark.unlink(missing_ok=True)
     return None
+
+
+def _is_not_too_large(coming: int, size: int, largest: int, target: Path) -> None:
+    """Raises UserError for a file that is larger than any of its kind, or than the disk has room for. coming: bytes that are still to be written."""
+    if size > largest:
+        raise UserError(f"{target.name} is larger than {largest // MB} MB; it was not downloaded.", "Check the address: this is not the file that was meant.")
+    room = shutil.disk_usage(target.parent).free
+    if coming > room:
+        what = f"{target.name} needs {-(-coming // MB)} MB, {target.parent} has room for {room // MB} MB."
+        raise UserError(what, "Free some space, then download it again.")
 
 
 def _sha256(path: Path, progress: Progress) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import itertools
 import os
 import shutil
 import unicodedata
@@ -89,6 +90,13 @@ def _free_stem(stem: str, taken: set[str]) -> str:
     return candidate
 
 
+def _is_there(path: Path, raw: Path, stem: str, taken: set[str]) -> bool:
+    """Whether the picture is in raw/ already, under this name or one that told it apart from others of that name."""
+    names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
+    there = (raw / (name + path.suffix) for name in itertools.takewhile(lambda name: _key(name) in taken, names))
+    return any(same.is_file() and filecmp.cmp(path, same, shallow=False) for same in there)
+
+
 def _copy(source: Path, target: Path) -> None:
     with atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)
@@ -129,8 +137,7 @@ def _import(sources: Sequence[Path], project: Project, progress: Progress) -> Im
                 skipped.append((path, problem))
                 continue
             wanted = portable_stem(path.stem)
-            same = raw / (wanted + path.suffix)
-            if same.is_file() and filecmp.cmp(path, same, shallow=False):
+            if _is_there(path, raw, wanted, taken):
                 known += 1
                 skipped.append((path, "The same picture is in the project already."))
                 continue

@@ -13,6 +13,9 @@ from ..progress import Progress, silent
 from .catalogue import Model
 
 
+LARGEST = 8 * 10**9  # bytes; the largest tagger has a third of it
+
+
 def url_of(model: Model, file: str) -> str:
     """Where a model's file is published. HF_ENDPOINT names a mirror, as for other programs."""
     endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
@@ -36,7 +39,7 @@ def download_model(model: Model, folder: Path, progress: Progress = silent) -> P
         if target.is_file() and target.stat().st_size:
             continue
         try:
-            fetch(url_of(model, file), target, progress)
+            fetch(url_of(model, file), target, progress, largest=LARGEST)
         except OSError as error:
             friendly = None if isinstance(error, urllib.error.URLError) else explain_os_error(error, target)
             raise friendly or _impossible(model, folder, file, getattr(error, "reason", None) or error) from error

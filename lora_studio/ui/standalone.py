@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..host.standalone import Standalone
@@ -11,7 +11,9 @@ from ..studio import Studio
 from ..web import assets
 from ..web.app import install
 from ..web.context import Context
-from ..web.gate import LOCAL
+from ..web.door import Door
+from ..web.names import LOCAL, Reachable, listed
+from .logins import Logins
 from .shell import build
 
 STATIC = "/lora-studio/static"
@@ -19,32 +21,40 @@ STATIC = "/lora-studio/static"
 
 @dataclass(frozen=True)
 class PageOptions:
-    """``listen``: reachable from other machines. ``auth``: (name, password) pairs that may come in; empty: everyone who reaches it."""
+    """``listen``: reachable from other machines. ``auth``: (name, password) pairs that may come in; empty: everyone who reaches it.
+
+    ``hosts``: names that the page may be called by, besides its own.
+    """
 
     port: int | None = None
     listen: bool = False
     open_browser: bool = True
-    auth: tuple[tuple[str, str], ...] = ()
+    auth: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    hosts: tuple[str, ...] = ()
 
 
 def serve(studio: Studio, host: Standalone, options: PageOptions, wait: bool = True) -> tuple[Any, str]:
     """Start the page; (gradio's Blocks, its address). Returns at once when not told to ``wait``."""
+    from starlette.middleware import Middleware
+
     page = build()
+    context = Context(studio, host, names=Reachable(lambda: options.hosts) if options.listen else LOCAL | listed(options.hosts))
     app, address, _ = page.launch(
         server_name="0.0.0.0" if options.listen else "127.0.0.1",
         server_port=options.port,
         inbrowser=False,
         prevent_thread_lock=True,
-        auth=list(options.auth) or None,
+        auth=Logins(options.auth).right if options.auth else None,
         quiet=True,
         share=False,
         ssr_mode=False,
         head=head(),
         theme=theme(),
         footer_links=[],
+        app_kwargs={"middleware": [Middleware(Door, context=context)]},
     )
     add_files(app)
-    install(app, Context(studio, host, names=None if options.listen else LOCAL))
+    install(app, context)
     print(f"Lora Studio: {address}", flush=True)
     if options.open_browser:
         import webbrowser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 
+from .. import patience
+from ..dataset import uploads
 from ..errors import UserError
 from ..jobs import RUNNING
 from ..project import Project
@@ -16,7 +19,7 @@ from .app import JSON, NO_STORE, router
 from .body import build, read_body
 from .context import Context
 from .gate import in_thread
-from .projects import INCOMING, one_path
+from .projects import one_path
 from .receiving import receive
 from .training import choice_of
 
@@ -71,9 +74,18 @@ def routes(context: Context) -> APIRouter:
         """?name, the file as the body: kept until it is brought home. {file, bytes}."""
         if not name.lower().endswith(".zip"):
             raise UserError("A bundle is a .zip file.", "Take the file that the other machine packed.")
-        target = await in_thread(lambda: _arriving(context, context.project(project)))
-        written = await receive(request, target, LARGEST, Path(name.replace("\\", "/")).name, "Give its path instead.")
-        return JSON({"file": target.name, "bytes": written})
+        folder = await in_thread(lambda: _folder(context, context.project(project)))
+        temporary = await in_thread(uploads.temporary, context.studio.projects_dir)
+
+        def place(arrived: Path) -> str:
+            context.project(project)  # renamed meanwhile: nobody would look for it here
+            folder.mkdir(parents=True, exist_ok=True)
+            file = f"bundle-{uuid.uuid4().hex}.zip"
+            patience.replace(arrived, folder / file)
+            return file
+
+        file, written = await receive(request, temporary, LARGEST, Path(name.replace("\\", "/")).name, "Give its path instead.", place)
+        return JSON({"file": file, "bytes": written})
 
     @own.post(ONE + "/home")
     async def home(request: Request, project: str) -> Response:
@@ -114,14 +126,4 @@ def _run(context: Context, project: Project, body: dict[str, Any]) -> str:
 
 
 def _folder(context: Context, project: Project) -> Path:
-    return context.studio.projects_dir / INCOMING / "_bundles" / context.identity(project)
-
-
-def _arriving(context: Context, project: Project) -> Path:
-    """Where an upload goes: each has a name of its own, whatever it is called."""
-    folder = _folder(context, project)
-    folder.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while (target := folder / f"bundle-{number}.zip").exists():
-        number += 1
-    return target
+    return context.studio.projects_dir / uploads.INCOMING / uploads.BUNDLES / context.identity(project)
