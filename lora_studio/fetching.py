@@ -119,7 +119,8 @@ def fetch(
 def _is_not_too_large(coming: int, size: int, largest: int, target: Path) -> None:
     """Raises UserError for a file that is larger than any of its kind, or than the disk has room for. coming: bytes that are still to be written."""
     if size > largest:
-        raise UserError(f"{target.name} is larger than {largest // MB} MB; it was not downloaded.", "Check the address: this is not the file that was meant.")
+        what = f"{target.name} is larger than {largest // MB} MB; it was not downloaded."
+        raise UserError(what, "Check the address: this is not the file that was meant.")
     room = shutil.disk_usage(target.parent).free
     if coming > room:
         what = f"{target.name} needs {-(-coming // MB)} MB, {target.parent} has room for {room // MB} MB."

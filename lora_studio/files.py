@@ -49,7 +49,8 @@ def told_os_error(error: OSError) -> UserError:
     named = error.filename2 or error.filename
     path = os.fsdecode(named) if isinstance(named, (str, bytes)) else ""
     if error.errno == errno.EROFS:
-        return UserError(f"This disk can only be read: {path or 'it'} could not be written.", "Choose a folder on another disk, or make this one writable.")
+        what = f"This disk can only be read: {path or 'a file'} could not be written."
+        return UserError(what, "Choose a folder on another disk, or make this one writable.")
     why = error.strerror or str(error)
     return explain_os_error(error, Path(path or "a file")) or UserError(
         f"{path} could not be read or written: {why}." if path else f"The computer could not do this: {why}.",

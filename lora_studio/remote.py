@@ -1,7 +1,7 @@
 """Files of other machines: which addresses are asked for, and an answer read so that it can be given up at any time.
 
-Whoever answers may send us on to anywhere. Each hop is looked at: never from https to http, and never further into this machine's own network than the
-address that a person gave, for behind it there are programs that trust whoever reaches them.
+Whoever answers may send us on to anywhere. Each hop is looked at: never from https to http, and never further into this machine's own network than
+the address that a person gave, for there are programs there that trust whoever reaches them.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class _Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
             self.bounds.look(host, depth_of_name(host))
         socks, connecting = self.socks, _Connecting(self.bounds, self.socks)
 
-        class Connection(kind):  # type: ignore[misc]
+        class Connection(kind):
             def __init__(self, *arguments: Any, **named: Any) -> None:
                 super().__init__(*arguments, **named)
                 if not proxied:
@@ -169,7 +169,7 @@ class _Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
         return self.do_open(self._own(http.client.HTTPConnection, req), req)
 
     def https_open(self, req: Any) -> Any:
-        return self.do_open(self._own(http.client.HTTPSConnection, req), req, context=self._context)
+        return self.do_open(self._own(http.client.HTTPSConnection, req), req, context=self._context)  # type: ignore[attr-defined,unused-ignore]
 
     def give_up(self) -> None:
         """Whoever waits for these connections is woken."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..studio import Studio
 from .console import Add, progress_of, say
+from .logins import read_logins
 from .testing import scores_text
 
 
@@ -32,7 +33,6 @@ def _demo(args: argparse.Namespace, studio: Studio) -> Any:
 
 def _ui(args: argparse.Namespace, studio: Studio) -> Any:
     from ..host.standalone import Standalone
-    from ..ui.logins import read_logins
     from ..ui.standalone import PageOptions, serve
 
     logins = read_logins(args.auth, args.auth_file)
@@ -63,5 +63,5 @@ def register(add: Add) -> None:
     sub.add_argument("--listen", action="store_true", help="reachable from other machines; use --auth-file with it")
     sub.add_argument("--auth-file", type=Path, metavar="FILE", help="let in only who logs in: NAME=PASSWORD, a line each; or in LORA_STUDIO_AUTH")
     sub.add_argument("--auth", action="append", default=[], metavar="NAME=PASSWORD", help="the same, where nobody else uses this machine")
-    sub.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name that the page may be opened by, of a proxy for example")
+    sub.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name that the page may be opened by, such as a proxy's")
     sub.add_argument("--no-browser", action="store_true", help="do not open the browser")

@@ -2,8 +2,8 @@
 
     <projects>/_incoming/<project id>/<batch>/<copy>/<folders>/<file>
 
-A batch is what was dropped at once, with its folders, so that a caption stays with its picture. ``copy`` is 1; further files of the same path go to 2, 3 …
-A file comes here when it is whole (until then it lies in ``_incoming/.parts`` under a name of its own), and goes when its pictures are in the project.
+A batch is what was dropped at once, with its folders, so that a caption stays with its picture. ``copy`` is 1; further files of the same path go to
+2, 3 … A file comes here when it is whole (until then it lies in ``_incoming/.parts`` under a name of its own), and goes when it is in the project.
 """
 
 from __future__ import annotations
@@ -197,7 +197,8 @@ def _clean_files(folder: Path, prefix: str, until: float) -> None:
 
 def _is_own(folder: Path) -> bool:
     """A folder that is there itself: neither a link nor, on Windows, a junction to another place."""
-    return folder.is_dir() and os.path.normcase(os.path.realpath(folder)) == os.path.normcase(os.path.join(os.path.realpath(folder.parent), folder.name))
+    here = os.path.join(os.path.realpath(folder.parent), folder.name)
+    return folder.is_dir() and os.path.normcase(os.path.realpath(folder)) == os.path.normcase(here)
 
 
 def _folders(folder: Path) -> list[Path]:

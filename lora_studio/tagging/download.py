@@ -12,7 +12,6 @@ from ..files import explain_os_error
 from ..progress import Progress, silent
 from .catalogue import Model
 
-
 LARGEST = 8 * 10**9  # bytes; the largest tagger has a third of it
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +11,10 @@ from ..host.standalone import Standalone
 from ..studio import Studio
 from ..web import assets
 from ..web.app import install
+from ..web.brake import is_one_of
 from ..web.context import Context
 from ..web.door import Door
 from ..web.names import LOCAL, Reachable, listed
-from .logins import Logins
 from .shell import build
 
 STATIC = "/lora-studio/static"
@@ -44,7 +45,7 @@ def serve(studio: Studio, host: Standalone, options: PageOptions, wait: bool = T
         server_port=options.port,
         inbrowser=False,
         prevent_thread_lock=True,
-        auth=Logins(options.auth).right if options.auth else None,
+        auth=_asker(options.auth) if options.auth else None,
         quiet=True,
         share=False,
         ssr_mode=False,
@@ -63,6 +64,12 @@ def serve(studio: Studio, host: Standalone, options: PageOptions, wait: bool = T
     if wait:
         page.block_thread()
     return page, address
+
+
+def _asker(pairs: tuple[tuple[str, str], ...]) -> Callable[[str, str], bool]:
+    """Whether name and password belong together, as gradio asks it; it takes as long for a name that is not known."""
+    known = [f"{name}\0{password}".encode() for name, password in pairs]
+    return lambda name, password: is_one_of(f"{name}\0{password}".encode("utf-8", "replace"), known)
 
 
 def theme() -> Any:

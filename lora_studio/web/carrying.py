@@ -47,10 +47,17 @@ def routes(context: Context) -> APIRouter:
             raise HTTPException(404, "There is no such bundle.")
         return studio.bundles_dir(opened) / file
 
+    def both(project: str) -> dict[str, Any]:
+        opened = context.project(project)
+        return {"bundles": studio.bundles(opened), "arrived": [] if coming_home(project) else _arrived(_folder(context, opened))}
+
+    def coming_home(project: str) -> bool:
+        return any(job.kind == HOME and job.state == RUNNING for job in context.jobs.list(project))
+
     @own.get(ONE)
     async def listed(project: str) -> Response:
-        """{bundles: [{file, bytes, changed}]}, the newest first."""
-        return JSON({"bundles": await in_thread(lambda: studio.bundles(context.project(project)))})
+        """{bundles: [{file, bytes, changed}], arrived: likewise, of those uploaded and not brought home}, the newest first."""
+        return JSON(await in_thread(both, project))
 
     @own.post(ONE)
     async def pack(request: Request, project: str) -> Response:
@@ -97,11 +104,26 @@ def routes(context: Context) -> APIRouter:
             if wanted.path:
                 return context.start_command(HOME, project, "unbundle", one_path(context, wanted.path))
             folder = _folder(context, opened)
-            if wanted.file not in {path.name for path in folder.glob("bundle-*.zip")}:
+            if wanted.file not in {found["file"] for found in _arrived(folder)}:
                 raise UserError("Nothing was uploaded.", "Choose the file again.")
             return context.start_command(HOME, project, "unbundle", str(folder / wanted.file), "--take")
 
         return JSON(await in_thread(start), 202)
+
+    @own.delete(ONE + "/uploads/{file}")
+    async def discard(project: str, file: str) -> Response:
+        """Throws away a bundle that was uploaded and not brought home. Answers like GET."""
+
+        def work() -> dict[str, Any]:
+            folder = _folder(context, context.project(project))
+            if coming_home(project):
+                raise UserError("This is running already.", "Wait for its end, or stop it first.")
+            if file not in {found["file"] for found in _arrived(folder)}:
+                raise HTTPException(404, "There is no such bundle.")
+            patience.unlink(folder / file, missing_ok=True)
+            return both(project)
+
+        return JSON(await in_thread(work))
 
     @own.get(ONE + "/{file}")
     async def give(project: str, file: str) -> Response:
@@ -123,6 +145,11 @@ def _run(context: Context, project: Project, body: dict[str, Any]) -> str:
     if name := body.get("run"):
         return context.run(project, str(name)).folder.name
     return context.studio.prepare_training(project, *choice_of(context, project, body)).folder.name
+
+
+def _arrived(folder: Path) -> list[dict[str, Any]]:
+    stats = {path.name: path.stat() for path in folder.glob("bundle-*.zip") if path.is_file() and not path.is_symlink()}
+    return [{"file": name, "bytes": s.st_size, "changed": s.st_mtime} for name, s in sorted(stats.items(), key=lambda one: -one[1].st_mtime)]
 
 
 def _folder(context: Context, project: Project) -> Path:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from fastapi import HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 
-from .names import LOCAL, VARIABLE, Reachable, asked_name
+from .names import LOCAL, Reachable, asked_name
 
 __all__ = ["LOCAL", "gate", "in_thread", "known_name", "logged_in", "same_site", "token"]
 
@@ -28,7 +28,7 @@ class StrangerError(HTTPException):
 
     def __init__(self, name: str) -> None:
         super().__init__(403, f"This page is not known by the name {name[:100] or 'in this request'}.")
-        self.hint = f"Open it by its address in numbers, or allow the name: --allow-host NAME, in a WebUI Settings → Lora Studio, or {VARIABLE}."
+        self.hint = "Open it by its address in numbers, or allow the name: --allow-host NAME, in a WebUI Settings → Lora Studio, or LORA_STUDIO_HOSTS."
 
 
 async def gate(request: Request) -> None:

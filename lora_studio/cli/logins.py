@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from ..web.brake import is_one_of
 
 VARIABLE = "LORA_STUDIO_AUTH"
 FORM = "NAME=PASSWORD"
@@ -22,14 +21,6 @@ class Logins:
 
     pairs: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     warnings: tuple[str, ...] = ()
-
-    def right(self, name: str, password: str) -> bool:
-        """Whether these belong together; it takes as long for a name that is not known."""
-        return is_one_of(_line(name, password), (_line(*pair) for pair in self.pairs))
-
-
-def _line(name: str, password: str) -> bytes:
-    return f"{name}\0{password}".encode("utf-8", "replace")
 
 
 def read_logins(given: Iterable[str] = (), file: Path | None = None, environment: MutableMapping[str, str] = os.environ) -> Logins:
@@ -56,7 +47,8 @@ def _read(file: Path) -> list[str]:
     try:
         return file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The logins in {file} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}.", "Check the path.") from None
+        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UserError(f"The logins in {file} cannot be read: {why}.", "Check the path.") from None
 
 
 def _pair(place: str, line: str) -> tuple[str, str]:
