@@ -28,7 +28,8 @@ class StrangerError(HTTPException):
 
     def __init__(self, name: str) -> None:
         super().__init__(403, f"This page is not known by the name {name[:100] or 'in this request'}.")
-        self.hint = "Open it by its address in numbers, or allow the name: --allow-host NAME, in a WebUI Settings → Lora Studio, or LORA_STUDIO_HOSTS."
+        ways = "--allow-host NAME, in a WebUI Settings → Lora Studio, or LORA_STUDIO_HOSTS"
+        self.hint = f"Open it by its address in numbers, or allow the name: {ways}."
 
 
 async def gate(request: Request) -> None:

@@ -318,12 +318,14 @@ def test_uploads_stay_where_uploads_go(world: Path, asker: Asker) -> None:
             status, body = asker.ask("POST", f"{ROOT}/projects/hana/uploads", {"any": "thing"}, query)
             refused(status, body, name + suffix, allowed=[200])
             if status == 200:
-                (file,) = (incoming / "hana").iterdir()
-                assert file.name == json.loads(body)["name"] and file.suffix in (".png", ".txt", ".zip") and file.name[0] != "."
+                (file,) = [path for path in (incoming / "hana").rglob("*") if path.is_file()]
+                stored = file.relative_to(incoming / "hana" / "open" / "1")
+                assert stored.as_posix() == json.loads(body)["name"] and file.suffix in (".png", ".txt", ".zip")
+                assert all(part[0] != "." and part[-1] not in ". " and len(part) <= 210 for part in stored.parts) and len(str(stored)) < 400
                 assert file.name.split(".")[0].strip().lower() not in ("con", "nul", "aux", "prn", "com1", "lpt1")
-                assert not set(file.name) & set('<>:"/\\|?*\0\n\r\t')
-                file.unlink()
-    assert [p.name for p in incoming.iterdir()] == ["hana"]
+                assert not set("".join(stored.parts)) & set('<>:"/\\|?*\0\n\r\t')
+                shutil.rmtree(incoming / "hana")
+    assert {p.name for p in incoming.iterdir()} <= {"hana", ".parts"} and not list((incoming / ".parts").iterdir())
     assert outside_of(world) == before and unchanged(world) == inside
 
 
