@@ -110,12 +110,15 @@ class Asker:
         self.app = app
         self.loop = asyncio.new_event_loop()
 
-    def ask(self, method: str, path: str, body: Any = None, query: bytes = b"") -> tuple[int, bytes]:
+    def ask(
+        self, method: str, path: str, body: Any = None, query: bytes = b"", headers: dict[str, str | None] | None = None
+    ) -> tuple[int, bytes]:
         data = json.dumps(body if body is not None else {}).encode("utf-8")
-        headers = [(b"host", b"localhost"), (b"x-lora-studio", b"1"), (b"content-type", b"application/json")]
+        of_the_page = {"host": "localhost", "x-lora-studio": "1"} if headers is None else headers
+        told = [(name.encode(), value.encode()) for name, value in {**of_the_page, "content-type": "application/json"}.items() if value is not None]
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http", "path": path,
-            "raw_path": b"", "root_path": "", "query_string": query, "headers": headers, "state": {},
+            "raw_path": b"", "root_path": "", "query_string": query, "headers": told, "state": {},
             "client": ("127.0.0.1", 1), "server": ("localhost", 80),
         }  # fmt: skip
         answer: dict[str, Any] = {"status": 0, "body": b""}
