@@ -186,9 +186,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         self.seen(headers)
-        if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme != "https":
-            raise UserError("The server sent us on from https to an address that is not secure; that was not followed.", "Give the address itself.")
-        return super().redirect_request(req, fp, code, msg, headers, address(newurl))
+        try:
+            target = address(newurl)
+            if urlsplit(req.full_url).scheme == "https" and urlsplit(target).scheme != "https":
+                what = "The server sent us on from https to an address that is not secure; that was not followed."
+                raise UserError(what, "Give the address itself.")
+        except UserError:
+            fp.close()
+            raise
+        return super().redirect_request(req, fp, code, msg, headers, target)
 
 
 class Answer:
