@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .errors import UserError
+from .files import told_os_error
 from .progress import Progress
 
 RUNNING = "running"
@@ -147,6 +148,10 @@ class Jobs:
             end = {"state": "cancelled"}
         except UserError as error:
             end = {"state": "failed", "error": error.message, "hint": error.hint}
+        except OSError as error:  # a disk that is read-only, full or gone
+            traceback.print_exc()
+            told = told_os_error(error)
+            end = {"state": "failed", "error": told.message, "hint": told.hint}
         except Exception as error:  # the last line of defence: the page says it, the console has the details
             traceback.print_exc()
             hint = "The details are in the console; please report them."

@@ -39,7 +39,7 @@ MAY_KNOW: dict[str, set[str]] = {
     # It knows when a training runs.
     "renaming": {"errors", "files", "patience", "project", "training", "untrusted"},
     "bundle": BASE | {"dataset", "training", "__init__"},
-    "jobs": {"errors", "progress"},
+    "jobs": {"errors", "files", "progress"},
     "remote": {"errors"},
     "fetching": {"errors", "files", "patience", "progress", "remote"},
     "training": BASE | {"dataset", "environment", "fetching", "parent"},
@@ -48,7 +48,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "trainer": {"cores", "errors", "files", "patience", "progress", "untrusted", "dataset", "training.config", "training.events"},
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
-        "studio", "ui", "host", "environment", "errors", "patience", "progress", "wording", "crop", "tagging", "editing", "evaluation",
+        "studio", "ui", "host", "environment", "errors", "files", "patience", "progress", "wording", "crop", "tagging", "editing", "evaluation",
         "training.config", "training.options", "doctor",
     },
 }
@@ -100,7 +100,7 @@ def test_the_command_line_takes_only_settings_from_the_steps() -> None:
     wrong = []
     for path in sources("cli"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            doors = ("studio", "errors", "progress", "wording", "host.standalone", "ui.standalone", None)
+            doors = ("studio", "errors", "files", "progress", "wording", "host.standalone", "ui.standalone", None)
             if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module not in doors:
                 wrong += [f"{node.module}.{a.name}" for a in node.names if a.name not in settings and not a.name.endswith("Options")]
     assert not wrong

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
+from ..files import told_os_error
 from ..studio import Studio, _plain
 from . import captions, carrying, pictures, start, testing, training
 from .console import Handler, Parser, utf8_consoles
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(args, "Interrupted.", "", 130)
     except BrokenPipeError:
         return 0
+    except OSError as error:  # a disk that is read-only, full or gone
+        told = told_os_error(error)
+        return _report(args, told.message, told.hint, 2)
     except Exception as error:  # the last line of defence: nobody is left with a bare traceback
         log = Path(tempfile.gettempdir()) / "lora_studio_error.log"
         try:
