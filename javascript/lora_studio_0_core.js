@@ -115,15 +115,17 @@
     }
     Studio.ApiError = ApiError;
     const base = () => new URL("lora-studio/api/v1/", document.baseURI.replace(/[^/]*$/, ""));
-    const url = function (path, params) {
+    const plain = function (path, params) {
         const full = new URL(path.replace(/^\//, ""), base());
         for (const [k, v] of Object.entries(params || {})) if (v !== undefined && v !== null && v !== "") full.searchParams.set(k, typeof v === "object" ? JSON.stringify(v) : v);
         return full.href;
     };
+    // An address for what sends no header of ours (pictures, downloads, events): the word in it says that it is of this page.
+    const url = (path, params) => plain(path, {...params, token: Studio.state.session && Studio.state.session.token});
     async function request(method, path, params, body, raw) {
         let answer;
         try {
-            answer = await fetch(url(path, params), {
+            answer = await fetch(plain(path, params), {
                 method,
                 credentials: "same-origin",
                 headers: {"X-Lora-Studio": "1", ...(body === undefined || raw ? {} : {"Content-Type": "application/json"})},
@@ -148,7 +150,7 @@
         // One file as the request's body, with the share sent so far.
         upload: (path, file, params, sent) => new Promise((resolve, reject) => {
             const x = new XMLHttpRequest();
-            x.open("POST", url(path, params));
+            x.open("POST", plain(path, params));
             x.setRequestHeader("X-Lora-Studio", "1");
             x.setRequestHeader("Content-Type", "application/octet-stream");
             x.upload.onprogress = (e) => sent && e.lengthComputable && sent(e.loaded / e.total);
@@ -177,11 +179,19 @@
         if (source) source.close();
         source = null;
         if (project === null) return;
-        source = new EventSource(url("events", {project}));
-        let first = true;
+        follow(project, true);
+    };
+    // A program that was started anew takes the old word no more: the next one is asked for, and everything is drawn anew with it.
+    async function renew(project, ended) {
+        try { Studio.state.session = await Studio.api.get("session"); } catch (error) { /* not yet */ }
+        if (source === ended) follow(project, false);
+    }
+    function follow(project, first) {
+        const own = source = new EventSource(url("events", {project}));
+        own.onerror = () => { if (own.readyState === EventSource.CLOSED) setTimeout(() => source === own && renew(project, own), 3000); };
         source.addEventListener("hello", () => { if (!first) Studio.emit("reload", {}); first = false; });
         for (const name of ["job", "run", "dataset", "changed", "loras", "reload"]) source.addEventListener(name, (e) => Studio.emit(name, JSON.parse(e.data)));
-    };
+    }
 
     // The page's state: the open project ({id, name, trigger, traits, overview …} or null) and what the server said about itself.
     Studio.state = {project: null, session: null, step: "project"};

@@ -1,7 +1,7 @@
 // Step 1: the project. Make one by dropping pictures, open one, look at what is in it and what to think of it.
 "use strict";
 (function () {
-    const Studio = window.LoraStudio, {h, t, ts, p} = Studio;
+    const Studio = window.LoraStudio, {h, t, p} = Studio;
 
     Studio.panel("project", {
         title: "Project",
@@ -52,7 +52,7 @@
             function build() {
                 imports = imports || Studio.jobBar("import", imported);
                 checks = checks || Studio.jobBar("check", () => look());
-                bring = Studio.bringIn({target: async () => Studio.state.project.id});
+                bring = Studio.bringIn({target: async () => Studio.state.project.id, started: imports.follow});
                 sheet = Studio.contactSheet({removed: () => load(), turned: (folder) => Studio.attempt(() => turn(folder))});
                 advice = h("div.ls-card.ls-advice", {hidden: true});
                 trigger = h("input", {type: "text", spellcheck: false, maxLength: 80, onchange: () => Studio.attempt(setTrigger)});
@@ -73,6 +73,7 @@
                 const counts = {raw: raw.total, dataset: dataset.total};
                 if (!counts[where]) where = raw.total || raw.unreadable.length ? "raw" : "dataset";
                 await sheet.load(project.id, where, counts);
+                await bring.load(project.id);
                 await look(true);
             }
             async function turn(folder) { if (folder !== where) { where = folder; await load(); } }
@@ -96,7 +97,7 @@
                 if (job.state === "done") {
                     const {added, skipped} = job.result;
                     Studio.toast(t("{n} {picture was|pictures were} added.", {n: added.length}), "ok");
-                    if (skipped.length) await Studio.dialog({title: t("{n} {file was|files were} left out", {n: skipped.length}), body: h("ul.ls-left-out", {}, skipped.slice(0, 200).map(([name, reason]) => h("li", {}, h("strong", {translate: "no"}, String(name).split(/[\\/]/).pop()), ": ", ts(reason))))});
+                    await Studio.leftOut(skipped);
                 }
                 await load();
             }

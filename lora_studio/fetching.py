@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import urllib.error
-import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,22 +17,15 @@ from .errors import UserError
 from .files import atomic_write_text
 from .patience import HeldError, opened, replace, unlink
 from .progress import Progress, silent
+from .remote import Answer, address
+
+__all__ = ["LARGEST", "address", "fetch"]
 
 CHUNK = 1 << 18
 TIMEOUT = 30.0
+LARGEST = 64 * 10**9  # bytes of a file, whether its server says how many there are or not
 MB = 1_000_000
 SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Remembers what the first server says of the file's content: Hugging Face names its SHA-256 there and sends the file from elsewhere."""
-
-    def __init__(self) -> None:
-        self.sha256 = ""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        self.sha256 = self.sha256 or _announced(headers)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _announced(headers: Any) -> str:
@@ -82,11 +75,13 @@ def fetch(
     timeout: float = TIMEOUT,
     sha256: str = "",
     check: Callable[[Path], object] | None = None,
+    largest: int = LARGEST,
 ) -> None:
     """Download to ``target`` by way of ``target.part``, continuing a part left from before if the server's file is the same.
 
     Progress is in megabytes. ``sha256``: what the file has to be; without it, what a server that names it says. ``check`` looks at the
-    whole part and raises what is wrong with it; a part that is wrong is removed.
+    whole part and raises what is wrong with it; a part that is wrong is removed. More than ``largest`` bytes are not taken. A ``progress`` that
+    raises stops it at once, also while the server is silent.
 
     Raises OSError (urllib's errors are such) when it breaks off; the part stays for the next time. UserError when it is another file.
     """
@@ -103,24 +98,30 @@ def fetch(
     if have and known is not None:
         # If-Range: a file that has changed since comes whole.
         headers |= {"Range": f"bytes={have}-", "If-Range": known.etag}
-    redirects = _Redirects()
+    redirected: list[str] = []  # what a server on the way says of the content: Hugging Face names the SHA-256 and sends the file from elsewhere
+    total = 0
+
+    def told() -> None:
+        progress(have // MB, -(-total // MB), target.name)
+
     try:
-        response = urllib.request.build_opener(redirects).open(urllib.request.Request(url, headers=headers), timeout=timeout)
+        response = Answer(url, headers, timeout, told, lambda found: redirected.append(_announced(found)))
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and have and known is not None:
             size = _size(error.headers.get("Content-Range", ""))
             if size == have:  # there is no byte after the last one: the part is the file
-                wanted = sha256 or redirects.sha256 or _announced(error.headers) or known.sha256
+                wanted = sha256 or next(filter(None, redirected), "") or _announced(error.headers) or known.sha256
                 return _finish(part, mark, target, wanted.lower(), check, progress)
             unlink(mark, missing_ok=True)  # longer than the file: not to be trusted
-            return fetch(url, target, progress, timeout, sha256, check)
+            return fetch(url, target, progress, timeout, sha256, check, largest)
         raise
     with response:
         if response.status != 206:
             have = 0
         total = _total(response, have)
-        wanted = (sha256 or redirects.sha256 or _announced(response.headers)).lower()
+        wanted = (sha256 or next(filter(None, redirected), "") or _announced(response.headers)).lower()
+        _is_not_too_large(total - have if total else 0, max(total, have), largest, target)
         etag = response.headers.get("ETag", "")
         etag = "" if etag.startswith("W/") else etag
         if not have:
@@ -129,10 +130,17 @@ def fetch(
             if etag:
                 with suppress(UserError):  # without it a download that breaks off begins anew, no more
                     _Mark(etag, total, wanted).write(mark)
-            while chunk := response.read(CHUNK):
-                file.write(chunk)
+            for chunk in response.blocks():
                 have += len(chunk)
-                progress(have // MB, -(-total // MB), target.name)
+                if have > largest:
+                    break
+                file.write(chunk)
+                told()
+    if have > largest:
+        unlink(mark, missing_ok=True)  # first: without it a part is not used
+        with suppress(OSError):
+            unlink(part)
+        _is_not_too_large(0, have, largest, target)
     if total and have != total:
         raise OSError(f"the connection broke off after {have} of {total} bytes")
     if not have:
@@ -163,6 +171,17 @@ def _finish(part: Path, mark: Path, target: Path, sha256: str, check: Callable[[
         raise HeldError(error.message, hint, str(target), error.errno, error.winerror) from error
     with suppress(OSError):
         unlink(mark, missing_ok=True)
+
+
+def _is_not_too_large(coming: int, size: int, largest: int, target: Path) -> None:
+    """Raises UserError for a file that is larger than any of its kind, or than the disk has room for. coming: bytes that are still to be written."""
+    if size > largest:
+        what = f"{target.name} is larger than {largest // MB} MB; it was not downloaded."
+        raise UserError(what, "Check the address: this is not the file that was meant.")
+    room = shutil.disk_usage(target.parent).free
+    if coming > room:
+        what = f"{target.name} needs {-(-coming // MB)} MB, {target.parent} has room for {room // MB} MB."
+        raise UserError(what, "Free some space, then download it again.")
 
 
 def _sha256(path: Path, progress: Progress) -> str:

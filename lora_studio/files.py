@@ -56,6 +56,20 @@ def explain_os_error(error: OSError, path: Path) -> UserError | None:
     return None
 
 
+def told_os_error(error: OSError) -> UserError:
+    """Any failed reading or writing as people are told it: what happened, and to which file."""
+    named = error.filename2 or error.filename
+    path = os.fsdecode(named) if isinstance(named, (str, bytes)) else ""
+    if error.errno == errno.EROFS:
+        what = f"This disk can only be read: {path or 'a file'} could not be written."
+        return UserError(what, "Choose a folder on another disk, or make this one writable.")
+    why = error.strerror or str(error)
+    return explain_os_error(error, Path(path or "a file")) or UserError(
+        f"{path} could not be read or written: {why}." if path else f"The computer could not do this: {why}.",
+        "Check that the folder is there and can be written, then do the step again.",
+    )
+
+
 @contextmanager
 def atomic_path(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
     """A temporary path in the same folder (same suffix, or `suffix`) that becomes `path` when the block succeeds.

@@ -16,6 +16,7 @@ from . import parent, processes
 from .endings import died
 from .errors import UserError
 from .failures import explained
+from .files import told_os_error
 from .progress import Progress
 
 RUNNING = "running"
@@ -149,6 +150,10 @@ class Jobs:
             end = {"state": "cancelled"}
         except UserError as error:
             end = {"state": "failed", "error": error.message, "hint": error.hint}
+        except OSError as error:  # a disk that is read-only, full or gone
+            traceback.print_exc()
+            told = explained(error) or told_os_error(error)
+            end = {"state": "failed", "error": told.message, "hint": told.hint}
         except Exception as error:  # the last line of defence: the page says it, the console has the details
             traceback.print_exc()
             message = f"Something went wrong inside Lora Studio: {type(error).__name__}: {error}"

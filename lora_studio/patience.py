@@ -61,9 +61,11 @@ def waits_for(error: BaseException) -> float:
 
 def is_held(error: BaseException | None) -> bool:
     """Whether an error, or one that caused it, says that another program holds the file."""
-    while error is not None:
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:  # `raise error from error` makes a ring
         if isinstance(error, HeldError) or waits_for(error):
             return True
+        seen.append(error)
         error = error.__cause__
     return False
 

@@ -59,13 +59,13 @@ class Studio:
 
     def new(self, name: str, images: Sequence[str | Path], progress: Progress = silent) -> dict[str, Any]:
         """Make a project and copy pictures (files or folders) into its ``raw/``."""
-        from .dataset import import_images
+        from .dataset.bringing import bring
         from .patience import rmtree
 
         fresh = not (self.projects_dir / project_name(name)).exists()
         project = Project.create(self.projects_dir, name)
         try:
-            report = import_images(images, project, progress)
+            report = bring(images, project, progress)
         except UserError:
             if fresh:  # none is left behind that could not be made again: what came in are copies
                 rmtree(project.folder, ignore_errors=True)
@@ -81,20 +81,30 @@ class Studio:
 
     def rename(self, project: Project, name: str) -> Project:
         """Give a project another name; of a folder that lies elsewhere only the name in its project.json. LoRA files keep theirs."""
+        from .dataset import uploads
         from .renaming import rename
         from .training import places
 
         moved = self.lora_dir is not None and (self.lora_dir / project.name).is_dir()
-        renamed = rename(project, project_name(name), self.lora_dir, project.folder.resolve().parent == self.projects_dir.resolve())
+        ours = project.folder.resolve().parent == self.projects_dir.resolve()
+        renamed = rename(project, project_name(name), self.lora_dir, ours)
         loras = [(self.lora_dir / project.name, self.lora_dir / renamed.name)] if self.lora_dir and moved else []
         places.follow([(project.folder, renamed.folder), *loras])
+        if ours:
+            uploads.follow(self.projects_dir, project.folder.name, renamed.folder.name)
         return renamed
 
     def add_images(self, project: Project, images: Sequence[str | Path], progress: Progress = silent) -> dict[str, Any]:
         """Copy more pictures into a project."""
-        from .dataset import import_images
+        from .dataset.bringing import bring
 
-        return _plain(asdict(import_images(images, project, progress)))
+        return _plain(asdict(bring(images, project, progress)))
+
+    def take_uploads(self, project: Project, batch: Path, progress: Progress = silent) -> dict[str, Any]:
+        """Import what was uploaded at once; what could not be taken in waits on."""
+        from .dataset.uploads import take
+
+        return _plain(asdict(take(batch, project, progress)))
 
     def overview(self, project: Project) -> dict[str, dict[str, Any]]:
         """For each of the six steps whether it is done, what to know of it, and the next thing to do."""

@@ -47,8 +47,8 @@ MAY_KNOW: dict[str, set[str]] = {
     # It knows when a training runs.
     "renaming": {"errors", "files", "patience", "project", "training", "untrusted"},
     "bundle": BASE | {"__init__", "dataset", "training"},
-    "jobs": {"endings", "errors", "failures", "parent", "processes", "progress"},
-    "fetching": {"errors", "files", "patience", "progress", "proxies"},
+    "jobs": {"endings", "errors", "failures", "files", "parent", "processes", "progress"},
+    "fetching": {"errors", "files", "patience", "progress", "proxies", "remote"},
     "training": BASE | {"backends", "cards", "dataset", "environment", "fetching", "parent", "processes"},
     "host": BASE | {"cards", "demo", "environment", "nvidia", "processes", "training.basefile"},
     "ui": BASE | {"environment", "host", "proxies", "studio", "web"},
@@ -58,8 +58,8 @@ MAY_KNOW: dict[str, set[str]] = {
     },
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
-        "awake", "crop", "doctor", "editing", "environment", "errors", "evaluation", "failures", "host", "owner", "patience", "progress", "studio",
-        "tagging", "training.config", "training.options", "ui", "wording",
+        "awake", "crop", "doctor", "editing", "environment", "errors", "evaluation", "failures", "files", "host", "owner", "patience", "progress",
+        "studio", "tagging", "training.config", "training.options", "ui", "wording",
     },
     "processes": set(),
     "backends": {"pins"},
@@ -70,6 +70,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "holders": set(),
     "moving": {"errors", "files", "patience"},
     "owner": {"errors", "files", "untrusted"},
+    "remote": {"errors"},
 }
 
 
@@ -119,7 +120,8 @@ def test_the_command_line_takes_only_settings_from_the_steps() -> None:
     wrong = []
     for path in sources("cli"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            doors = ("studio", "awake", "errors", "failures", "owner", "patience", "progress", "wording", "host.standalone", "ui.standalone", None)
+            floors = ("awake", "errors", "failures", "files", "owner", "patience", "progress", "wording")
+            doors = ("studio", *floors, "host.standalone", "ui.standalone", None)
             if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module not in doors:
                 wrong += [f"{node.module}.{a.name}" for a in node.names if a.name not in settings and not a.name.endswith("Options")]
     assert not wrong

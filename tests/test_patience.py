@@ -148,3 +148,9 @@ def test_a_tree_is_deleted_with_what_is_read_only_and_without_what_links_lead_to
     patience.unlink(tree, missing_ok=True)
     with pytest.raises(FileNotFoundError):
         patience.unlink(tree)
+
+
+def test_an_error_that_is_its_own_cause_is_looked_at_once() -> None:
+    error = OSError(errno.EIO, "Input/output error")
+    error.__cause__ = error
+    assert not patience.is_held(error)

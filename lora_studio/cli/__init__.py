@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..failures import explained
+from ..files import told_os_error
 from ..owner import key
 from ..patience import opened
 from ..studio import Studio, _plain
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(args, "Interrupted.", "", 130)
     except BrokenPipeError:
         return 0
+    except OSError as error:  # a disk that is read-only, full or gone
+        told = explained(error) or told_os_error(error)
+        return _report(args, told.message, told.hint, 2)
     except Exception as error:  # the last line of defence: nobody is left with a bare traceback
         log = Path(tempfile.gettempdir()) / f"lora_studio_error_{os.getpid()}.log"  # several may fail at once
         try:

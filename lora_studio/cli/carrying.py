@@ -50,12 +50,10 @@ def _chosen(args: argparse.Namespace, studio: Studio, project: Any) -> Any:
 def _unbundle(args: argparse.Namespace, studio: Studio) -> Any:
     from ..training.config import parse_overrides
 
-    try:
-        placed = studio.unbundle(args.file, args.base, args.train, progress_of(args, "unbundle"), parse_overrides(args.set))
-    finally:
-        if args.take:
-            with suppress(OSError):  # what is held stays behind; the import is none the worse for it
-                unlink(args.file, missing_ok=True)
+    placed = studio.unbundle(args.file, args.base, args.train, progress_of(args, "unbundle"), parse_overrides(args.set))
+    if args.take:  # only now: what did not come home can be tried again
+        with suppress(OSError):  # what is held stays behind; the import is none the worse for it
+            unlink(args.file, missing_ok=True)
     say(args, f"Run {placed.run}")
     say_left_out(args, placed.left_out)
     for lora in placed.loras:
@@ -96,4 +94,4 @@ def register(add: Add) -> None:
     sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="with --train: device, threads or processes here")
     sub.add_argument("--out", type=Path, metavar="FILE", help="with --train: what it is packed into (default: FILE-back.zip)")
     sub.add_argument("--detach", action="store_true", help="with --train: do not wait for its end")
-    sub.add_argument("--take", action="store_true", help=argparse.SUPPRESS)  # the page's uploads: not needed afterwards
+    sub.add_argument("--take", action="store_true", help=argparse.SUPPRESS)  # the page's uploads: not needed once it is home

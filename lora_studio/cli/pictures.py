@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..patience import rmtree
 from ..studio import Studio
 from .console import Add, listed, progress_of, say, say_left_out
 
@@ -19,11 +18,8 @@ def _new(args: argparse.Namespace, studio: Studio) -> Any:
 
 
 def _add(args: argparse.Namespace, studio: Studio) -> Any:
-    try:
-        report = studio.add_images(studio.open(args.project), args.images, progress_of(args, "add"))
-    finally:
-        for folder in args.images if args.take else ():
-            rmtree(folder, ignore_errors=True)
+    project, progress = studio.open(args.project), progress_of(args, "add")
+    report = studio.take_uploads(project, Path(args.images[0]), progress) if args.take else studio.add_images(project, args.images, progress)
     say(args, "{n} {picture was|pictures were} added.", n=len(report["added"]))
     say_left_out(args, report["skipped"])
     return report
@@ -89,7 +85,7 @@ def register(add: Add) -> None:
     sub = add("add", _add, "bring more pictures into a project")
     sub.add_argument("project")
     sub.add_argument("--images", nargs="+", required=True, metavar="DIR", help="files, folders or ZIPs")
-    sub.add_argument("--take", action="store_true", help=argparse.SUPPRESS)  # the page's uploads: not needed afterwards
+    sub.add_argument("--take", action="store_true", help=argparse.SUPPRESS)  # a batch of the page's uploads
 
     sub = add("check", _check, "blurred, too small, nearly the same twice: what to think of the pictures")
     sub.add_argument("project")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from ..studio import Studio
-from .console import Add, pairs, progress_of, say
+from .console import Add, progress_of, say
+from .logins import read_logins
 from .testing import scores_text
 
 
@@ -33,9 +35,12 @@ def _ui(args: argparse.Namespace, studio: Studio) -> Any:
     from ..host.standalone import Standalone
     from ..ui.standalone import PageOptions, serve
 
-    auth = tuple((name, word) for name, word in pairs(args.auth, "--auth"))
+    logins = read_logins(args.auth, args.auth_file)
+    for warning in logins.warnings:
+        print(warning, file=sys.stderr)
+    auth = logins.pairs
     host = Standalone(studio.projects_dir, args.models, args.lora_dir, args.language, only_local=not args.listen, logins=auth)
-    options = PageOptions(args.port, args.listen, not args.no_browser, auth)
+    options = PageOptions(args.port, args.listen, not args.no_browser, auth, tuple(args.allow_host))
     serve(Studio(studio.projects_dir, host.lora_dir, studio.environment), host, options)
     return {}
 
@@ -55,6 +60,8 @@ def register(add: Add) -> None:
     sub.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     sub.add_argument("--models", type=Path, default=Path("models"), help="folder with Stable-diffusion/ and Lora/, e.g. a WebUI's models folder")
     sub.add_argument("--language", default="", choices=("", "en", "zh_CN"), help="default: the browser's")
-    sub.add_argument("--listen", action="store_true", help="reachable from other machines; use --auth with it")
-    sub.add_argument("--auth", action="append", default=[], metavar="NAME=PASSWORD", help="let in only who logs in")
+    sub.add_argument("--listen", action="store_true", help="reachable from other machines; use --auth-file with it")
+    sub.add_argument("--auth-file", type=Path, metavar="FILE", help="let in only who logs in: NAME=PASSWORD, a line each; or in LORA_STUDIO_AUTH")
+    sub.add_argument("--auth", action="append", default=[], metavar="NAME=PASSWORD", help="the same, where nobody else uses this machine")
+    sub.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name that the page may be opened by, such as a proxy's")
     sub.add_argument("--no-browser", action="store_true", help="do not open the browser")

@@ -122,6 +122,9 @@ class Host(Protocol):
     def api_logins(self) -> Sequence[tuple[str, str]]:
         """(name, password) that programs may give instead of a session; empty: none are set."""
 
+    def page_names(self) -> Sequence[str]:
+        """Names that a person allows the page to be opened by, besides this machine's own."""
+
     def tag_lists(self) -> Sequence[Path]:
         """Lists of other names of tags that the host's extensions brought."""
 

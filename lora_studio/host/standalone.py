@@ -32,7 +32,7 @@ class Standalone:
     lora_folder: Path | None = None
     language: str = ""
     only_local: bool = True
-    logins: tuple[tuple[str, str], ...] = ()
+    logins: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     environment: Environment = field(default_factory=Environment)
     _cards: list[Card] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -63,6 +63,9 @@ class Standalone:
 
     def locale(self) -> str:
         return self.language
+
+    def page_names(self) -> Sequence[str]:
+        return ()  # --allow-host
 
     def tag_lists(self) -> Sequence[Path]:
         return ()

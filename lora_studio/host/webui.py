@@ -103,6 +103,8 @@ class WebUI:
         option("preferred_weight", 0.8, "LoRA weight to write into prompts and beside new LoRAs", component=slider,
                component_args={"minimum": 0.1, "maximum": 1.5, "step": 0.05})
         option("projects_dir", "", "Folder of the projects", "empty: lora_studio/projects in the data folder; takes effect after Reload UI", **folder)
+        option("hosts", "", "Names that the page may be opened by",
+               "besides this machine's own and its address in numbers; with commas, for example of a proxy without https", restrict_api=True)
         option("packages_dir", "", "Folder of the training packages", "empty: lora_studio/packages in the data folder", **folder)
         restricted = getattr(shared.opts, "restricted_opts", None)
         if isinstance(restricted, set):  # what --hide-ui-dir-config keeps from being changed
@@ -128,6 +130,12 @@ class WebUI:
         from modules import shared
 
         return not (shared.cmd_opts.hide_ui_dir_config or getattr(shared.cmd_opts, "disable_extension_access", False))
+
+    def page_names(self) -> Sequence[str]:
+        """Settings → Lora Studio, and --server-name."""
+        from modules import shared
+
+        return [str(_option("lora_studio_hosts", "") or ""), str(getattr(shared.cmd_opts, "server_name", None) or "")]
 
     def tag_lists(self) -> Sequence[Path]:
         """Those of the tag completion extension, where it is installed."""

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import UserError
-from ..fetching import fetch
+from ..fetching import address, fetch
 from ..files import explain_os_error, validate_name
 from ..network import why
 from ..progress import Progress, silent
@@ -135,16 +135,17 @@ def own(url: str, file: str = "") -> Base:
     Raises:
         UserError: not a secure address, or not the name of a .safetensors file.
     """
-    parts = urlsplit(url.strip())
-    if parts.scheme != "https" or not parts.hostname:
+    if not url.strip().lower().startswith("https://"):
         raise UserError("The address has to begin with https://", "Copy the address of the file itself, not of the page about it.")
+    plain = address(url)
+    parts = urlsplit(plain)
     # The page of a file on Hugging Face, which is easily taken for the file.
-    address = url.strip().replace("/blob/", "/resolve/", 1) if parts.hostname.endswith("huggingface.co") else url.strip()
+    whole = plain.replace("/blob/", "/resolve/", 1) if (parts.hostname or "").endswith("huggingface.co") else plain
     name = file.strip() or unquote(parts.path).rsplit("/", 1)[-1]
     if not name.lower().endswith(".safetensors"):
         what = name or "This address"
         raise UserError(f"{what} is not a .safetensors file.", "Give the file a name that ends in .safetensors; other formats are not taken.")
-    return Base("own", name, "", validate_name(name), address, 0, ("", ""))
+    return Base("own", name, "", validate_name(name), whole, 0, ("", ""))
 
 
 def download(base: Base, folder: Path, progress: Progress = silent) -> Path:

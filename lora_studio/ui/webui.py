@@ -10,6 +10,7 @@ from ..host.webui import WebUI
 from ..studio import Studio
 from ..web.app import install
 from ..web.context import Context
+from ..web.names import Reachable
 from .shell import build
 
 TAB = "lora_studio"
@@ -41,4 +42,4 @@ def host() -> WebUI:
 
 @lru_cache(maxsize=1)
 def context() -> Context:
-    return Context(Studio(), host())
+    return Context(Studio(), host(), names=Reachable(lambda: host().page_names()))

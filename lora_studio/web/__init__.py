@@ -7,6 +7,6 @@ from types import ModuleType
 
 def subjects() -> list[ModuleType]:
     """The modules that add routes, one a subject; each has `routes(context) -> APIRouter`."""
-    from . import captionfiles, captions, carrying, crop, host, kohya, pictures, projects, tagging, testing, training
+    from . import captionfiles, captions, carrying, crop, host, kohya, pictures, projects, tagging, testing, training, uploads
 
-    return [projects, pictures, crop, tagging, captions, captionfiles, training, carrying, kohya, testing, host]
+    return [projects, uploads, pictures, crop, tagging, captions, captionfiles, training, carrying, kohya, testing, host]

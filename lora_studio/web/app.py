@@ -16,8 +16,10 @@ from starlette.requests import ClientDisconnect
 
 from ..errors import UserError
 from ..failures import explained
+from ..files import told_os_error
 from ..studio import _plain
 from .context import Context
+from .frames import Framed
 from .gate import gate
 from .later import Fallback, Later
 
@@ -65,7 +67,7 @@ class _Route(APIRoute):
             try:
                 return await handler(request)
             except HTTPException as error:
-                return JSON({"error": str(error.detail), "hint": ""}, error.status_code)
+                return JSON({"error": str(error.detail), "hint": getattr(error, "hint", "")}, error.status_code)
             except ConflictError as error:
                 return JSON({"error": error.message, "hint": error.hint, "data": error.data}, 409)
             except UserError as error:
@@ -73,6 +75,10 @@ class _Route(APIRoute):
             except RequestValidationError as error:
                 wrong = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
                 return JSON({"error": f"The request cannot be used: {wrong}.", "hint": ""}, 422)
+            except OSError as error:  # a read-only or full disk, a folder that is gone: wherever a route reads or writes
+                traceback.print_exc()
+                told = told_os_error(error)
+                return JSON({"error": told.message, "hint": told.hint}, 422)
             except ClientDisconnect:
                 return Response(status_code=400)  # nobody is there to read it
             except Exception as error:  # the last line of defence: the page says it, the console has the details
@@ -101,8 +107,8 @@ def install(app: FastAPI, context: Context) -> None:
     The routes are made when the first of them is asked for: a host's start pays for what nobody has opened yet only a few milliseconds.
     """
     app.state.lora_studio = context
-    app.mount(PREFIX, Later(lambda: api(context)))
-    app.router.routes.append(Fallback(TAGGER, Later(lambda: _tagger_api(context, app)), name="tagger"))
+    app.mount(PREFIX, Framed(Later(lambda: api(context))))
+    app.router.routes.append(Fallback(TAGGER, Framed(Later(lambda: _tagger_api(context, app))), name="tagger"))
     if any("gzip" in middleware.cls.__name__.lower() for middleware in app.user_middleware):
         app.user_middleware.insert(0, Middleware(PlainEvents))
         if app.middleware_stack is not None:  # made already: the next request passes a new one

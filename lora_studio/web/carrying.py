@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 
+from .. import patience
+from ..dataset import uploads
 from ..errors import UserError
 from ..jobs import RUNNING
 from ..patience import unlink
@@ -17,7 +20,7 @@ from .app import JSON, NO_STORE, router
 from .body import build, read_body
 from .context import Context
 from .gate import in_thread
-from .projects import INCOMING, one_path
+from .projects import one_path
 from .receiving import receive
 from .training import choice_of
 
@@ -45,10 +48,17 @@ def routes(context: Context) -> APIRouter:
             raise HTTPException(404, "There is no such bundle.")
         return studio.bundles_dir(opened) / file
 
+    def both(project: str) -> dict[str, Any]:
+        opened = context.project(project)
+        return {"bundles": studio.bundles(opened), "arrived": [] if coming_home(project) else _arrived(_folder(context, opened))}
+
+    def coming_home(project: str) -> bool:
+        return any(job.kind == HOME and job.state == RUNNING for job in context.jobs.list(project))
+
     @own.get(ONE)
     async def listed(project: str) -> Response:
-        """{bundles: [{file, bytes, changed}]}, the newest first."""
-        return JSON({"bundles": await in_thread(lambda: studio.bundles(context.project(project)))})
+        """{bundles: [{file, bytes, changed}], arrived: likewise, of those uploaded and not brought home}, the newest first."""
+        return JSON(await in_thread(both, project))
 
     @own.post(ONE)
     async def pack(request: Request, project: str) -> Response:
@@ -72,9 +82,18 @@ def routes(context: Context) -> APIRouter:
         """?name, the file as the body: kept until it is brought home. {file, bytes}."""
         if not name.lower().endswith(".zip"):
             raise UserError("A bundle is a .zip file.", "Take the file that the other machine packed.")
-        target = await in_thread(lambda: _arriving(context, context.project(project)))
-        written = await receive(request, target, LARGEST, Path(name.replace("\\", "/")).name, "Give its path instead.")
-        return JSON({"file": target.name, "bytes": written})
+        folder = await in_thread(lambda: _folder(context, context.project(project)))
+        temporary = await in_thread(uploads.temporary, context.studio.projects_dir)
+
+        def place(arrived: Path) -> str:
+            context.project(project)  # renamed meanwhile: nobody would look for it here
+            folder.mkdir(parents=True, exist_ok=True)
+            file = f"bundle-{uuid.uuid4().hex}.zip"
+            patience.replace(arrived, folder / file)
+            return file
+
+        file, written = await receive(request, temporary, LARGEST, Path(name.replace("\\", "/")).name, "Give its path instead.", place)
+        return JSON({"file": file, "bytes": written})
 
     @own.post(ONE + "/home")
     async def home(request: Request, project: str) -> Response:
@@ -86,11 +105,26 @@ def routes(context: Context) -> APIRouter:
             if wanted.path:
                 return context.start_command(HOME, project, "unbundle", one_path(context, wanted.path))
             folder = _folder(context, opened)
-            if wanted.file not in {path.name for path in folder.glob("bundle-*.zip")}:
+            if wanted.file not in {found["file"] for found in _arrived(folder)}:
                 raise UserError("Nothing was uploaded.", "Choose the file again.")
             return context.start_command(HOME, project, "unbundle", str(folder / wanted.file), "--take")
 
         return JSON(await in_thread(start), 202)
+
+    @own.delete(ONE + "/uploads/{file}")
+    async def discard(project: str, file: str) -> Response:
+        """Throws away a bundle that was uploaded and not brought home. Answers like GET."""
+
+        def work() -> dict[str, Any]:
+            folder = _folder(context, context.project(project))
+            if coming_home(project):
+                raise UserError("This is running already.", "Wait for its end, or stop it first.")
+            if file not in {found["file"] for found in _arrived(folder)}:
+                raise HTTPException(404, "There is no such bundle.")
+            patience.unlink(folder / file, missing_ok=True)
+            return both(project)
+
+        return JSON(await in_thread(work))
 
     @own.get(ONE + "/{file}")
     async def give(project: str, file: str) -> Response:
@@ -114,15 +148,10 @@ def _run(context: Context, project: Project, body: dict[str, Any]) -> str:
     return context.studio.prepare_training(project, *choice_of(context, project, body)).folder.name
 
 
+def _arrived(folder: Path) -> list[dict[str, Any]]:
+    stats = {path.name: path.stat() for path in folder.glob("bundle-*.zip") if path.is_file() and not path.is_symlink()}
+    return [{"file": name, "bytes": s.st_size, "changed": s.st_mtime} for name, s in sorted(stats.items(), key=lambda one: -one[1].st_mtime)]
+
+
 def _folder(context: Context, project: Project) -> Path:
-    return context.studio.projects_dir / INCOMING / "_bundles" / context.identity(project)
-
-
-def _arriving(context: Context, project: Project) -> Path:
-    """Where an upload goes: each has a name of its own, whatever it is called."""
-    folder = _folder(context, project)
-    folder.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while (target := folder / f"bundle-{number}.zip").exists():
-        number += 1
-    return target
+    return context.studio.projects_dir / uploads.INCOMING / uploads.BUNDLES / context.identity(project)

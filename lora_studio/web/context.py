@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from ..studio import Studio
 from ..training.runs import Run, list_runs
 from ..training.view import trashed
 from ..untrusted import mapping
+from .brake import Brake
 from .hub import Hub
 
 if TYPE_CHECKING:
@@ -77,11 +79,16 @@ def _number_of(folder: Path) -> str:
 
 @dataclass
 class Context:
-    """One for the process; it outlives the WebUI's own reloads. ``names``: what the page may be called in an address (None: anything)."""
+    """One for the process; it outlives the WebUI's own reloads. ``names``: what the page may be called in an address (None: anything).
+
+    ``secret``: what the words in the addresses of pictures are made of.
+    """
 
     studio: Studio
     host: Host
-    names: frozenset[str] | None = None
+    names: Container[str] | None = None
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    brake: Brake = field(default_factory=Brake, repr=False)
     hub: Hub = field(default_factory=Hub)
     jobs: Jobs = field(init=False)
     watch: RunWatch | None = field(default=None, init=False)  # of the trainings; made with their routes

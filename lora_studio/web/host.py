@@ -8,7 +8,7 @@ from .. import __version__
 from . import assets
 from .app import JSON, router
 from .context import Context
-from .gate import in_thread
+from .gate import in_thread, token
 
 INSTALL = "install"
 
@@ -18,7 +18,7 @@ def routes(context: Context) -> APIRouter:
 
     @own.get("/session")
     async def session(request: Request) -> Response:
-        """Version, host, language with its words, whether the packages for training are there, machine-level settings."""
+        """Version, host, language with its words, whether the packages for training are there, machine-level settings, the addresses' token."""
         host = context.host
         locale = assets.best_locale(host.locale() or request.headers.get("accept-language", "").split(",")[0])
         return JSON(
@@ -27,6 +27,7 @@ def routes(context: Context) -> APIRouter:
                 "host": host.name,
                 "has_txt2img": host.has_txt2img,
                 "paths_allowed": host.paths_allowed(),
+                "token": token(context.secret, request),
                 "locale": locale,
                 "words": assets.words(locale),
                 "environment": await in_thread(context.studio.environment.state),

@@ -1,4 +1,4 @@
-"""Routes of projects: list, make, open, bring pictures in, take pictures out."""
+"""Routes of projects: list, make, open, rename, look at the pictures, take some out."""
 
 from __future__ import annotations
 
@@ -15,11 +15,8 @@ from .app import JSON, router
 from .body import build, read_body
 from .context import Context
 from .gate import in_thread
-from .receiving import receive
 
 ONE = "/projects/{project}"
-LARGEST = 512 * 2**20  # bytes of one file
-INCOMING = "_incoming"
 SHOWN = 200
 
 
@@ -35,13 +32,6 @@ class FolderPath:
     """A folder of this machine."""
 
     path: str
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Files and folders of this machine; none: what was uploaded."""
-
-    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,25 +141,6 @@ def routes(context: Context) -> APIRouter:
         await in_thread(context.forget, project)
         return JSON({})
 
-    @own.post(ONE + "/uploads")
-    async def upload(request: Request, project: str, name: str) -> Response:
-        """One file as the request's body, kept until the import. {name, bytes}."""
-        folder = await in_thread(lambda: _incoming(context, context.project(project)))
-        return JSON(await _receive(request, folder, name))
-
-    @own.post(ONE + "/import")
-    async def bring(request: Request, project: str) -> Response:
-        """Import what was uploaded, or files and folders of this machine. Body: {paths?}. A job "import"."""
-        wanted = build(Sources, await read_body(request))
-        opened = await in_thread(context.project, project)
-        if wanted.paths:
-            _paths_allowed(context)
-            return JSON(context.start_command("import", project, "add", str(opened.folder), "--images", *map(_unquoted, wanted.paths)), 202)
-        folder = _incoming(context, opened)
-        if not any(folder.iterdir()):
-            raise UserError("Nothing was uploaded.", "Drop pictures first.")
-        return JSON(context.start_command("import", project, "add", str(opened.folder), "--images", str(folder), "--take"), 202)
-
     @own.get(ONE + "/check")
     async def checked(project: str) -> Response:
         """What is known of the pictures' quality: {advice, pictures, pending}, without looking at pictures anew."""
@@ -221,35 +192,4 @@ def _unquoted(path: str) -> str:
     found = path.strip().strip('"').strip()
     if not found or not Path(found).is_absolute():
         raise UserError(f"{found or 'This'} is not a whole path.", r"For example /home/me/pictures or C:\Users\me\Pictures.")
-    return found
-
-
-def _incoming(context: Context, project: Project) -> Path:
-    # Beside the projects, so that a broken upload never lies among somebody's pictures.
-    folder = context.studio.projects_dir / INCOMING / context.identity(project)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-async def _receive(request: Request, folder: Path, name: str) -> dict[str, Any]:
-    """Write a request's body to a file of this name. Raises UserError for a name that is none, too much, or an upload that broke off."""
-    from ..dataset.importing import portable_stem
-
-    plain = Path(name.replace("\\", "/")).name
-    stem, suffix = portable_stem(Path(plain).stem), validate_suffix(Path(plain).suffix)
-    target = folder / (stem + suffix)
-    number = 2
-    while target.exists():
-        target, number = folder / f"{stem}_{number}{suffix}", number + 1
-    written = await receive(request, target, LARGEST, plain, "Give the path of its folder instead.")
-    return {"name": target.name, "bytes": written}
-
-
-def validate_suffix(suffix: str) -> str:
-    """Raises UserError for a kind of file that is neither a picture, a caption nor a ZIP."""
-    from ..dataset.images import SUFFIXES
-
-    found = suffix.lower()
-    if found not in SUFFIXES and found not in (".txt", ".zip"):
-        raise UserError(f"{suffix or 'A file without a suffix'} is not read.", "PNG, JPEG, WebP, AVIF, BMP and GIF, captions (.txt) and ZIPs are.")
     return found

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from fastapi import Request
 
 from ..errors import UserError
-from ..files import TEMPORARY_PREFIX
-from ..patience import HeldError, opened, replace, unlink, within
+from ..files import told_os_error
+from ..patience import HeldError, opened, unlink, within
 from .gate import in_thread
 
+Result = TypeVar("Result")
 
-async def receive(request: Request, target: Path, largest: int, name: str, instead: str) -> int:
-    """Write a request's body to ``target``, which appears when it is whole; how many bytes that were.
+
+async def receive(request: Request, temporary: Path, largest: int, name: str, instead: str, place: Callable[[Path], Result]) -> tuple[Result, int]:
+    """Write a request's body to ``temporary``, a path that nobody else has, then give that to ``place``, which moves it where it belongs.
 
     ``name``: what people call it; ``instead``: what to do with one that is larger than ``largest`` bytes.
-    Raises UserError for too much, a full disk, or an upload that broke off.
+    Returns what ``place`` says, and how many bytes came. Raises UserError for too much, a full disk, or an upload that broke off.
     """
-    temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")
-    written, expected = 0, int(request.headers.get("content-length") or -1)
+    announced = request.headers.get("content-length", "")
+    written, expected = 0, int(announced) if announced.isdecimal() else -1
     try:
-        file = await in_thread(opened, temporary, "wb")
+        if expected > largest:
+            raise UserError(f"{name} is larger than {largest // 2**20} MB.", instead)
+        file = await in_thread(opened, temporary, "xb")
         with file:
             async for chunk in request.stream():
                 written += len(chunk)
@@ -31,12 +37,12 @@ async def receive(request: Request, target: Path, largest: int, name: str, inste
                 file.write(chunk)
         if expected not in (-1, written):
             raise UserError(f"The upload of {name} broke off.", "Drop it again.")
-        await in_thread(replace, temporary, target)
+        return await in_thread(place, temporary), written
     except HeldError:
         raise
     except OSError as error:
-        raise UserError(f"{name} cannot be stored: {error.strerror}.", "Free some space, then drop it again.") from error
+        found = told_os_error(error)
+        raise UserError(f"{name} cannot be stored. {found.message}", found.hint) from error
     finally:
-        with suppress(OSError), within(0):  # the next upload of that name writes over it
+        with suppress(OSError), within(0):
             unlink(temporary, missing_ok=True)
-    return written

@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 import secrets
 import threading
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 
 from ..errors import UserError
 from ..tagging.catalogue import CATALOGUE
+from .app import NO_STORE
+from .brake import address_of, is_one_of
 from .context import Context
 from .desk import TaggerDesk
 from .gate import in_thread, known_name, logged_in, same_site
@@ -186,8 +189,13 @@ async def _let_in(request: Request, app: Any, context: Context) -> None:
     if not known_name(shown) or not same_site(shown, header=False):
         raise HTTPException(403, "This request came from another site.")
     passwords, given = context.host.api_logins(), _basic(request)
-    if any(secrets.compare_digest(f"{name}:{word}".encode(), given) for name, word in passwords):
-        return
+    if given and passwords:
+        if wait := context.brake.take(address_of(request.scope)):
+            seconds = math.ceil(wait)
+            raise HTTPException(429, f"There were too many wrong passwords. Try again in {seconds} seconds.", headers={"Retry-After": str(seconds)})
+        if is_one_of(given, [f"{name}:{word}".encode() for name, word in passwords]):
+            context.brake.right(address_of(request.scope))
+            return
     asks_people = getattr(app, "auth", None) is not None or getattr(app, "auth_dependency", None) is not None
     if (asks_people or not passwords) and await logged_in(shown):
         return
@@ -215,4 +223,4 @@ async def _body(request: Request) -> Any:
 
 
 def _json(content: Any) -> Response:
-    return Response(json.dumps(content), media_type="application/json", headers={"Cache-Control": "no-store"})
+    return Response(json.dumps(content), media_type="application/json", headers=NO_STORE)

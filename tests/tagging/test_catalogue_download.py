@@ -95,6 +95,14 @@ def test_a_file_that_changed_meanwhile_comes_whole(server: type[Handler], tmp_pa
     assert target.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("endpoint", ["http://[", "ftp://mirror.example", "mirror.example", "https://mirror.example:99999"])
+def test_a_mirror_that_is_no_address_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    with pytest.raises(UserError, match="is no address") as caught:
+        download_model(MODEL, tmp_path / "x")
+    assert str(tmp_path / "x") in caught.value.hint
+
+
 def test_without_network_it_is_said_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UserError) as caught:

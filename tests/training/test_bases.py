@@ -153,6 +153,7 @@ def test_without_a_network_it_is_said_what_to_put_where(tmp_path: Path, monkeypa
     [
         ("https://example.org/a%20b.safetensors?token=1", "", "https://example.org/a%20b.safetensors?token=1", "a b.safetensors"),
         ("https://huggingface.co/x/y/blob/main/z.safetensors", "", "https://huggingface.co/x/y/resolve/main/z.safetensors", "z.safetensors"),
+        ("https://bücher.example/my base.safetensors", "", "https://xn--bcher-kva.example/my%20base.safetensors", "my base.safetensors"),
         (" https://civitai.com/api/download/models/1 ", "mine.safetensors", "https://civitai.com/api/download/models/1", "mine.safetensors"),
     ],
 )
@@ -166,6 +167,9 @@ def test_an_address_of_one_s_own(url: str, file: str, address: str, name: str) -
     [
         ("http://example.org/a.safetensors", ""), ("file:///etc/passwd", "a.safetensors"), ("", ""), ("https://", "a.safetensors"),
         ("https://example.org/a.ckpt", ""), ("https://example.org/a.safetensors", "../../a.safetensors"), ("https://example.org/", ""),
+        ("http://[", "a.safetensors"), ("https://[", "a.safetensors"),
+        ("https://example.org:99999/a.safetensors", ""), ("ftp://example.org/a.safetensors", ""),
+        ("https://user:word@example.org/a.safetensors", ""), ("https://exa mple.org/a.safetensors", ""), ("https:///a.safetensors", ""),
         ("https://example.org/..%2Fa.safetensors", "C:\\a.safetensors"), ("https://example.org/a.safetensors", ".safetensors"),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def packed(client: Any, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_packed_downloaded_and_brought_home(client: Any, context: Any, trainable: Project) -> None:
-    assert client.get(HANA + "bundles").json() == {"bundles": []}
+    assert client.get(HANA + "bundles").json() == {"bundles": [], "arrived": []}
     result = packed(client, NEW)
     [one] = client.get(HANA + "bundles").json()["bundles"]
     assert Path(result["file"]) == trainable.folder / "bundles" / one["file"] and one["bytes"] == result["bytes"]
@@ -57,7 +58,7 @@ def test_packed_downloaded_and_brought_home(client: Any, context: Any, trainable
     assert job["state"] == "done" and job["result"]["project"] == "hana", job
     assert {path.name for path in (trainable.folder / "away").iterdir() if path.suffix == ".png"} == {"0.png", "1.png"}
     assert not list(context.studio.projects_dir.rglob("bundle-*.zip")), "what was uploaded is not kept twice"
-    assert client.delete(HANA + f"bundles/{one['file']}").json() == {"bundles": []}
+    assert client.delete(HANA + f"bundles/{one['file']}").json() == {"bundles": [], "arrived": []}
     assert len(client.get(HANA + "runs").json()["runs"]) == 1
 
 
@@ -72,10 +73,18 @@ def test_by_path(client: Any, context: Any, trainable: Project, monkeypatch: pyt
 def test_a_file_that_is_no_bundle(client: Any, context: Any, trainable: Project) -> None:
     assert client.post(HANA + "bundles/uploads?name=a.exe", content=b"x").status_code == 422
     sent = client.post(HANA + "bundles/uploads?name=..%2f..%2fevil.zip", content=b"no zip").json()
-    assert sent["file"] == "bundle-1.zip"
+    again = client.post(HANA + "bundles/uploads?name=..%2f..%2fevil.zip", content=b"another").json()
+    assert re.fullmatch(r"bundle-\w+\.zip", sent["file"]) and again["file"] != sent["file"]
     job = finished(client, client.post(HANA + "bundles/home", json={"file": sent["file"]}).json())
     assert job["state"] == "failed" and "cannot be read" in job["error"]
     assert not list(context.studio.projects_dir.rglob("*evil*")) and client.get(HANA + "runs").json()["runs"] == []
+    # What did not come home is still there, to be tried again or thrown away; only by its own name.
+    assert {one["file"] for one in client.get(HANA + "bundles").json()["arrived"]} == {sent["file"], again["file"]}
+    for wrong in ("gone.zip", "..%2f..%2f..%2fhana%2fproject.json", "%2e%2e"):
+        assert client.delete(HANA + "bundles/uploads/" + wrong).status_code in (404, 405)
+    for one in (sent, again):
+        left = client.delete(HANA + "bundles/uploads/" + one["file"]).json()["arrived"]
+    assert left == [] and not list(context.studio.projects_dir.rglob("bundle-*.zip"))
 
 
 @pytest.mark.parametrize("name", ["%2e%2e%2fproject.json", "project.json", "gone.zip", ".hidden.zip", "a%00.zip", "C:%5Cx.zip"])

@@ -110,12 +110,15 @@ class Asker:
         self.app = app
         self.loop = asyncio.new_event_loop()
 
-    def ask(self, method: str, path: str, body: Any = None, query: bytes = b"") -> tuple[int, bytes]:
+    def ask(
+        self, method: str, path: str, body: Any = None, query: bytes = b"", headers: dict[str, str | None] | None = None
+    ) -> tuple[int, bytes]:
         data = json.dumps(body if body is not None else {}).encode("utf-8")
-        headers = [(b"host", b"localhost"), (b"x-lora-studio", b"1"), (b"content-type", b"application/json")]
+        of_the_page = {"host": "localhost", "x-lora-studio": "1"} if headers is None else headers
+        told = [(name.encode(), value.encode()) for name, value in {**of_the_page, "content-type": "application/json"}.items() if value is not None]
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http", "path": path,
-            "raw_path": b"", "root_path": "", "query_string": query, "headers": headers, "state": {},
+            "raw_path": b"", "root_path": "", "query_string": query, "headers": told, "state": {},
             "client": ("127.0.0.1", 1), "server": ("localhost", 80),
         }  # fmt: skip
         answer: dict[str, Any] = {"status": 0, "body": b""}
@@ -318,12 +321,14 @@ def test_uploads_stay_where_uploads_go(world: Path, asker: Asker) -> None:
             status, body = asker.ask("POST", f"{ROOT}/projects/hana/uploads", {"any": "thing"}, query)
             refused(status, body, name + suffix, allowed=[200])
             if status == 200:
-                (file,) = (incoming / "hana").iterdir()
-                assert file.name == json.loads(body)["name"] and file.suffix in (".png", ".txt", ".zip") and file.name[0] != "."
+                (file,) = [path for path in (incoming / "hana").rglob("*") if path.is_file()]
+                stored = file.relative_to(incoming / "hana" / "open" / "1")
+                assert stored.as_posix() == json.loads(body)["name"] and file.suffix in (".png", ".txt", ".zip")
+                assert all(part[0] != "." and part[-1] not in ". " and len(part) <= 210 for part in stored.parts) and len(str(stored)) < 400
                 assert file.name.split(".")[0].strip().lower() not in ("con", "nul", "aux", "prn", "com1", "lpt1")
-                assert not set(file.name) & set('<>:"/\\|?*\0\n\r\t')
-                file.unlink()
-    assert [p.name for p in incoming.iterdir()] == ["hana"]
+                assert not set("".join(stored.parts)) & set('<>:"/\\|?*\0\n\r\t')
+                shutil.rmtree(incoming / "hana")
+    assert {p.name for p in incoming.iterdir()} <= {"hana", ".parts"} and not list((incoming / ".parts").iterdir())
     assert outside_of(world) == before and unchanged(world) == inside
 
 

@@ -368,6 +368,9 @@ def test_other_addresses_where_people_may_type_paths(client: Any, context: Any, 
     path = f"{URL}/training/bases/download"
     assert client.post(path, json={"url": "http://example.org/a.safetensors"}).status_code == 422
     assert client.post(path, json={"url": "https://example.org/a.safetensors", "file": "../a.safetensors"}).status_code == 422
+    for odd in ("https://[", "https://[x]/a.safetensors", "https://example.org:99999/a.safetensors", "https://a b/a.safetensors", "https://u:p@x/a.safetensors"):
+        answer = client.post(path, json={"url": odd})
+        assert answer.status_code == 422 and answer.json()["hint"], odd
     context.host.only_local = False
     assert client.post(path, json={"url": "https://example.org/a.safetensors"}).status_code == 422
     context.host.only_local = True
