@@ -173,7 +173,8 @@ works = [
 for work in works:
     threading.Thread(target=work, daemon=True).start()
 folder = Path({str(tmp_path)!r})
-while len(found := list(folder.glob("*.pid"))) < len(works):
+until = time.monotonic() + 60
+while len(found := list(folder.glob("*.pid"))) < len(works) and time.monotonic() < until:
     time.sleep(0.05)
 print(json.dumps([int(path.stem) for path in found]), flush=True)
 time.sleep(600)
