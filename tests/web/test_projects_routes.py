@@ -41,7 +41,7 @@ def test_make_list_and_look(client: Any, context: Any) -> None:
     assert client.get(API + "projects").json() == {"projects": [], "paths_allowed": True}
     made = client.post(API + "projects", json={"name": "花 hana"})
     assert made.status_code == 201 and made.json()["id"] == "花 hana"
-    assert set(made.json()) == {"id", "name", "folder", "trigger", "traits", "overview"}
+    assert set(made.json()) == {"id", "name", "folder", "trigger", "traits", "overview", "cut_off"}
     assert set(made.json()["overview"]) == {"project", "crop", "tag", "edit", "train", "test"}
     png(context.studio.projects_dir / "花 hana" / "raw" / "b.png")
     png(context.studio.projects_dir / "花 hana" / "raw" / "a.png")
