@@ -64,7 +64,8 @@
                 const options = one.choices.map((o) => (Array.isArray(o) ? [o[0], word(o[1])] : o));
                 const select = Studio.select(options, "", take, props);
                 // A preset of another machine may name what is not there: it is shown as it is.
-                return {node: select, set: (v) => { if (![...select.options].some((o) => o.value === String(v))) select.append(h("option", {value: String(v)}, String(v))); select.value = String(v); }};
+                const has = (v) => [...select.options].some((o) => o.value === v);
+                return {node: select, set: (v) => { if (typeof v === "string" && v && !has(v)) select.append(h("option", {value: v}, v)); select.value = String(v); }};
             }
             if (one.kind === "list") {
                 const area = h("textarea.ls-input", {...props, rows: 3, spellcheck: false, oninput: () => take(area.value)});

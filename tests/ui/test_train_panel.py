@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from lora_studio.cards import Card
 from lora_studio.project import Project
+from lora_studio.training import form
 from lora_studio.training.events import EventWriter
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
@@ -107,6 +109,29 @@ def test_nothing_is_written_into_a_field_that_is_being_typed_in(studio_page: Cal
     page.wait_for_timeout(200)
     page.keyboard.type("two")
     assert prompts.input_value() == "one\ntwo"
+
+
+def test_where_there_are_several_cards_they_are_chosen_by_name(studio_page: Callable[..., str], page: Any, project: Project) -> None:
+    cards = (Card(0, "RTX 4090", (8, 9), 24 * 2**30), Card(1, "GTX 1660", (7, 5), 6 * 2**30))
+    field = next(f for group in form.schema(cards) for f in group["fields"] if f["name"] == "device")
+
+    def with_cards(route: Any) -> None:
+        found = route.fetch().json()
+        for group in found["groups"]:
+            group["fields"] = [field if f["name"] == "device" else f for f in group["fields"]]
+        route.fulfill(json=found)
+
+    page.route("**/training/form", with_cards)
+    open_train(page, studio_page("page", project.folder.parent.parent))
+    page.wait_for_function("document.querySelector('.ls-start')?.disabled === false")
+    page.evaluate("document.querySelectorAll('.ls-options-group').forEach((d) => { d.open = true; })")
+    select = option(page, "device").locator("select")
+    assert select.input_value() == "auto"
+    names = ["automatic", "RTX 4090, 24 GB (cuda:0)", "GTX 1660, 6 GB (cuda:1)", "processor (very slow)"]
+    assert select.locator("option").all_text_contents() == names
+    with page.expect_request(lambda asked: "/training/draft" in asked.url and '"device":"cuda:1"' in (asked.post_data or "").replace(" ", "")):
+        select.select_option(label="GTX 1660, 6 GB (cuda:1)")
+    assert "ls-changed" in option(page, "device").get_attribute("class")
 
 
 def test_presets_are_kept_and_a_reload_keeps_what_was_typed(
