@@ -94,6 +94,7 @@ def use_cases(world: World) -> Iterator[tuple[str, Callable[[Studio, Project], A
         yield f"put back {batch}", lambda s, p, batch=batch: s.restore_loras(p, batch)
     yield "keep", lambda s, p: s.keep_loras(p, ["hana-01.safetensors"])
     yield "import", lambda s, p: s.add_images(p, [world.owner])
+    yield "import from elsewhere", lambda s, p: s.add_images(p, [other(world) / "dataset"])
     yield "copy to it", lambda s, p: s.transfer_pictures(s.open(other(world)), ["z.png"], p.dataset_dir)
     yield "bundles", lambda s, p: s.bundles(p)
 
