@@ -17,7 +17,7 @@ HEAVY = {"torch", "onnxruntime", "pandas", "diffusers", "transformers", "peft", 
 
 # package or module -> what of ours it may import (longest prefix given counts)
 MAY_KNOW: dict[str, set[str]] = {
-    "cards": {"pins"},
+    "cards": {"pins", "torch_builds"},
     "cores": set(),
     "errors": set(),
     "progress": set(),
