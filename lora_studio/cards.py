@@ -121,6 +121,13 @@ def breaks_half(card: Card) -> bool:
     return card.capability == (7, 5) and any(f" {name}" in f" {card.name}" for name in NO_HALF)
 
 
+def warning(precision: str, card: Card) -> str:
+    """What is to be said of a precision before a training starts on a card; "" for nothing."""
+    if precision != "bf16" or not (0, 0) < card.capability < BF16_FROM:
+        return ""
+    return f"The {card.words} does not compute in bf16: it is emulated, which is slow, or refused. precision=auto takes fp16 there."
+
+
 # -- what is wrong, and what helps ---------------------------------------------------------------------------------
 
 

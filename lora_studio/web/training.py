@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 
+from .. import cards
 from ..errors import UserError
 from ..host.base import VramChange, on_its_card
 from ..project import Project
@@ -70,8 +71,11 @@ def routes(context: Context) -> APIRouter:
         def look() -> dict[str, Any]:
             opened = context.project(project)
             found = studio.draft_training(opened, *choice_of(context, opened, body)).to_dict()
-            vram = context.host.vram(str(_settings(body).get("device") or found["values"].get("device") or "auto"))
-            return {**found, "vram": vram.to_dict(), "elsewhere": watch.elsewhere(context.identity(opened))}
+            chosen = {**found["values"], **_settings(body)}
+            device = str(chosen.get("device") or "auto")
+            if found["preflight"]:
+                found["preflight"]["warnings"] = [*found["preflight"]["warnings"], *_of_card(context, device, str(chosen.get("precision") or ""))]
+            return {**found, "vram": context.host.vram(device).to_dict(), "elsewhere": watch.elsewhere(context.identity(opened))}
 
         return JSON(await in_thread(look))
 
@@ -234,6 +238,13 @@ def _begin(context: Context, watch: RunWatch, project: Project, device: str, rel
     context.hub.publish("run", identity, {"run": run.folder.name, "events": [], "more": True, "ended": False})
     told = freed or (VramChange(now := host.vram(), now, STAYS) if release else None)
     return {"run": run.folder.name, "released": told.to_dict() if told else None}
+
+
+def _of_card(context: Context, device: str, precision: str) -> list[str]:
+    """What is to be said of the card that a training would use, before it starts."""
+    index = cards.index_of(device, context.host.device)
+    said = (cards.warning(precision, card) for card in context.host.cards() if card.index == index)
+    return [words for words in said if words]
 
 
 def choice_of(context: Context, project: Project, body: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
