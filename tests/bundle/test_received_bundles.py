@@ -168,6 +168,8 @@ def test_nothing_in_a_bundle_tells_of_this_machine(home: Studio, tmp_path: Path,
     prefix = f"runs/{run.folder.name}/"
     assert inside[f"{prefix}tensorboard/events.out.tfevents.1700000000.machine.77.0"] == b"curve"
     assert b"base64,/9j/4AAQ/home/x==" in inside[f"{prefix}evaluation/report.html"]
+    packed = json.loads(inside[f"{prefix}config.json"])
+    assert (packed["base"], packed["output_dir"], packed["lora_dir"], packed["folders"][0]["path"]) == ("model.safetensors", "output", "", "dataset")
     report = json.loads(inside[f"{prefix}evaluation/report.json"])
     assert report["epochs"][0]["lora"] == "mira-01.safetensors" and report["prompts"][0]["text"] == "a, b/c, /x/, d"
     # and it is still all there is to go on with
