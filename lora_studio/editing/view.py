@@ -32,8 +32,7 @@ def show(dataset_dir: Path, wanted: Wanted, first: int = 0) -> dict[str, Any]:
     index = current(dataset_dir)
     if index is None:
         return {"revision": 0, "total": 0, "names": [], "pictures": {}, "captions": 0, "repeated": 0, "present": present(dataset_dir)}
-    with index.lock:
-        names = wanted.names(index)
+    with wanted.found(index) as names:
         captions = index.captions()
         return {
             "revision": index.revision,
@@ -78,13 +77,9 @@ def tags(dataset_dir: Path, wanted: Wanted) -> dict[str, Any]:
     index = current(dataset_dir)
     if index is None:
         return {"revision": 0, "tags": []}
-    with index.lock:
-        total = index.counts()
-        if wanted.everything:
-            rows = [(tag, n, n) for tag, n in total]
-        else:
-            of_all = dict(total)
-            rows = [(tag, n, of_all[tag]) for tag, n in index.counts(wanted.names(index))]
+    with wanted.found(index) as names:
+        of_all = dict(index.counts())
+        rows = [(tag, n, of_all[tag]) for tag, n in (of_all.items() if wanted.everything else index.counts(names))]
         return {"revision": index.revision, "tags": [[tag, here, n, *_kind(tag)] for tag, here, n in rows]}
 
 
