@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
+from ..reading import finite
 from ..studio import Studio, _plain
 from . import captions, carrying, pictures, start, testing, training
 from .console import Handler, Parser, utf8_consoles
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             hint = traceback.format_exc()
         return _report(args, f"Something went wrong inside Lora Studio: {type(error).__name__}: {error}", hint, 1)
     if args.json:
-        print(json.dumps(_plain(result.to_dict() if hasattr(result, "to_dict") else result), ensure_ascii=False, indent=2))
+        plain = finite(_plain(result.to_dict() if hasattr(result, "to_dict") else result))
+        print(json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False))
     return 0
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
 from ..project import Project
+from ..reading import read_lines
 from .looks import Stamp, stamp_of
 from .options import CropOptions
 from .plan import CropEntry, CropPlan, read_plan
@@ -117,12 +118,11 @@ def _loaded(project: Project, plan_stamp: Stamp | None, journal_stamp: Stamp | N
             source, output, quality = stamps.get(entry.key, (None, None, plan.options.quality))
             applied.made[entry.key] = Made(entry, entry.output_stem + plan.options.suffix, quality, source, output)
     try:
-        lines = _journal(project).read_text(encoding="utf-8").splitlines()
-    except OSError:
+        lines = list(read_lines(_journal(project)))
+    except UserError:
         return applied
-    for line in lines:
-        with suppress(ValueError, KeyError, TypeError):  # the last line may be cut off
-            found = json.loads(line)
+    for found in lines:
+        with suppress(ValueError, KeyError, TypeError, IndexError, AttributeError):
             if "begun" in found:
                 name, time, size = found["begun"]
                 applied.begun[str(name)] = (int(time), int(size))
@@ -179,5 +179,5 @@ def _stamps(project: Project) -> dict[str, tuple[Stamp | None, Stamp | None, int
     try:
         rows = read_json(plan_path(project)).get("stamps", {})
         return {name: ((int(a), int(b)), (int(c), int(d)), int(quality)) for name, (a, b, c, d, quality) in rows.items()}
-    except (UserError, TypeError, ValueError, AttributeError):
+    except (UserError, TypeError, ValueError, AttributeError, IndexError):
         return {}

@@ -55,8 +55,13 @@ class Look:
         return [round(self.blur, 2), f"{self.hash:016x}", self.clear]
 
     @classmethod
-    def from_list(cls, fact: Any) -> Look:
-        return cls(float(fact[0]), int(fact[1], 16), bool(fact[2]))
+    def from_list(cls, fact: Any) -> Look | None:
+        """The inverse of `to_list`; None for what is none (it is measured anew)."""
+        try:
+            found = cls(float(fact[0]), int(fact[1], 16), bool(fact[2]))
+        except (TypeError, ValueError, LookupError):
+            return None
+        return found if 0 <= found.hash < 2**64 else None
 
 
 def _dct(n: int) -> NDArray[np.float64]:
@@ -159,7 +164,7 @@ def check(folder: Path, cache_dir: Path, progress: Progress = silent) -> int:
     """Look at every picture of a folder that was not looked at as it is now; how many those were. Unreadable ones are left to the listing."""
     known = _known(folder, cache_dir)
     pictures = list_pictures(folder, cache_dir).pictures
-    todo = [p for p in pictures if known.get(p.name, p.stamp) is None]
+    todo = [p for p in pictures if Look.from_list(known.get(p.name, p.stamp)) is None]
 
     def one(picture: Picture) -> Look | None:
         try:
@@ -186,7 +191,7 @@ def report(folder: Path, cache_dir: Path, side: int = 512) -> dict[str, Any]:
     """
     known = _known(folder, cache_dir)
     listing = list_pictures(folder, cache_dir)
-    looks = {p.name: Look.from_list(fact) for p in listing.pictures if (fact := known.get(p.name, p.stamp)) is not None}
+    looks = {p.name: found for p in listing.pictures if (found := Look.from_list(known.get(p.name, p.stamp))) is not None}
     badges: dict[str, list[str]] = defaultdict(list)
     for p in listing.pictures:
         if min(p.width, p.height) < side:

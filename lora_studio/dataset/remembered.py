@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_write_bytes
+from ..reading import finite, read_json
 
 VERSION = 1
 
@@ -37,12 +38,12 @@ class Remembered:
 
     def refresh(self) -> None:
         """Take in what another process has written since; what is known here already stays."""
-        with self._lock, suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with self._lock, suppress(OSError, UserError, ValueError, KeyError, TypeError, AttributeError):
             written = self.path.stat().st_mtime_ns
             if written == self._read_at:
                 return
             self._read_at = written
-            found = json.loads(self.path.read_text(encoding="utf-8"))
+            found = read_json(self.path)
             if found["version"] == VERSION and found["kind"] == self.kind:
                 self._facts = {**{str(name): (str(stamp), fact) for name, (stamp, fact) in found["files"].items()}, **self._facts}
 
@@ -69,7 +70,7 @@ class Remembered:
             if not self._changed:
                 return
             self._changed = False
-            data = json.dumps({"version": VERSION, "kind": self.kind, "files": self._facts}, separators=(",", ":"))
+            data = json.dumps({"version": VERSION, "kind": self.kind, "files": finite(self._facts)}, separators=(",", ":"))
             with suppress(OSError, UserError):
                 atomic_write_bytes(self.path, data.encode("ascii"))
                 self._read_at = self.path.stat().st_mtime_ns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from .. import untrusted
 from ..dataset import list_items, read_caption
 from ..errors import UserError
-from ..files import read_json
 from ..project import Project
+from ..training.events import read_events
+from ..training.runs import Run
 from .families import alternatives, plain
 from .measure import Judge
 from .options import NO_TAGGER, EvaluateOptions
@@ -53,7 +55,9 @@ def read_setup(run_dir: Path, options: EvaluateOptions) -> Setup:
     run_dir = run_dir.resolve()
     if not (run_dir / "config.json").is_file():
         raise UserError(f"{run_dir} is not a training run: it has no config.json.", "Choose one that `runs PROJECT` lists.")
-    config: dict[str, Any] = read_json(run_dir / "config.json")
+    config, problem = Run(run_dir).told()
+    if problem or "base" not in config:
+        raise UserError(problem or f"{run_dir / 'config.json'} names no base.", "Start the training anew.")
     project = Project.open(run_dir.parent.parent) if run_dir.parent.name == "runs" else None
     traits = options.traits if options.traits is not None else project.traits if project else ()
     epochs, notes = saved_epochs(run_dir, config, options.epochs)
@@ -89,18 +93,18 @@ def saved_epochs(
     output = run_dir.parent.parent / "output"
     found: dict[int, Path] = {}
     notes: dict[int, str] = {}
-    for event in _events(run_dir / "events.jsonl"):
-        if event.get("type") != "checkpoint" or not event.get("path"):
+    for event in (told.data for told in read_events(run_dir / "events.jsonl") if told.type == "checkpoint"):
+        if not event.get("path"):
             continue
         # saved on request in the middle of an epoch: not what the epoch became
         if re.search(r"-step\d+$", Path(str(event["path"])).stem):
             continue
-        epoch, path = int(event.get("epoch", 0)), Path(str(event["path"]))
+        epoch, path = int(event.get("epoch") or 0), Path(str(event["path"]))
         if chosen and epoch not in chosen:
             continue
         beside = (Path(str(config.get("output_dir", ""))), output)
         places = [path, Path(str(event.get("lora_path") or path)), *(folder / path.name for folder in beside)]
-        place = next((p for p in places if p.is_file()), None)
+        place = next((p for p in places if os.path.isfile(p)), None)
         if place is None:
             notes[epoch] = f"Epoch {epoch} is left out: {path.name} is no longer there."
         else:
@@ -114,21 +118,8 @@ def saved_epochs(
     return tuple(sorted(found.items())), tuple(notes[k] for k in sorted(notes))
 
 
-def _events(path: Path) -> Iterator[dict[str, Any]]:
-    """Complete lines only: the trainer may be writing the last one."""
-    if not path.is_file():
-        return
-    for line in path.read_bytes().split(b"\n")[:-1]:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            yield event
-
-
 def _captions(config: Mapping[str, Any], project: Project | None) -> Iterator[tuple[str, ...]]:
-    folders = [Path(folder["path"]) for folder in config.get("folders", ()) if not folder.get("is_reg")]
+    folders = [Path(str(folder.get("path", ""))) for folder in config.get("folders", ()) if not folder.get("is_reg")]
     # one that was moved with its project is looked for there
     there = dict.fromkeys(f if f.is_dir() or project is None else project.dataset_dir for f in folders)
     for folder in there:
@@ -137,12 +128,12 @@ def _captions(config: Mapping[str, Any], project: Project | None) -> Iterator[tu
 
 
 def _size(resolution: Any) -> tuple[int, int]:
-    if isinstance(resolution, str):
-        resolution = [int(part) for part in resolution.lower().split("x")]
-    if isinstance(resolution, int):
-        return resolution, resolution
-    sides = list(resolution)
-    return int(sides[0]), int(sides[-1])
+    sides = resolution.lower().split("x") if isinstance(resolution, str) else resolution if isinstance(resolution, list) else [resolution]
+    try:
+        width, height = (untrusted.whole(int(side), "resolution", 8, 16384) for side in (sides[0], sides[-1]))
+    except (IndexError, TypeError, ValueError) as error:
+        raise UserError(f"{resolution!r} is no resolution.", "Start the training anew.") from error
+    return width, height
 
 
 def tagger_of(project: Project | None, base: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .. import untrusted
 from ..errors import UserError
-from ..files import read_json
 from ..project import Project
+from ..reading import read_object
 from ..training.events import read_events
 from ..training.runs import Run, list_runs
 from .options import NO_TAGGER
@@ -28,11 +30,8 @@ def runs_of(project: Project) -> list[dict[str, Any]]:
 
 def _run(project: Project, run: Run) -> dict[str, Any]:
     status = run.status()
-    report = read_report(run.folder)
-    try:
-        config = read_json(run.folder / "config.json")
-    except UserError:
-        config = {}
+    report, damage = look_at_report(run.folder)
+    config, problem = run.told()
     epochs: list[int] = []
     with suppress(UserError):
         epochs = [epoch for epoch, _ in saved_epochs(run.folder, config, ())[0]]
@@ -41,12 +40,13 @@ def _run(project: Project, run: Run) -> dict[str, Any]:
         "state": status.state,
         "started": status.started,
         "epochs": epochs,
-        "base": Path(str(config.get("base", ""))).name,
-        "tagger": tagger_of(project, str(config.get("base", ""))),
-        "prompts": [str(p) for p in config.get("sample_prompts", ())],
+        "base": Path(config.get("base", "")).name,
+        "tagger": tagger_of(project, config.get("base", "")),
+        "prompts": config.get("sample_prompts", []),
         "cfg": config.get("sample_cfg", 4.0),
         "recommended": report["recommended"] if report else None,
         "evaluated": report is not None,
+        "problem": problem or damage,
         # so that the page can say how long another one would take
         "seconds_per_picture": _pace(report) if report else None,
     }
@@ -56,16 +56,44 @@ def _pace(report: dict[str, Any]) -> float | None:
     o = report["options"]
     extra = sum(1 for w in o["weights"] if w != 1.0) * len(report["epochs"])
     pictures = (1 + len(report["epochs"])) * len(report["prompts"]) + extra
-    return round(report["seconds"] / pictures / o["steps"] * 20, 3) if pictures and report.get("seconds") else None
+    return round(report["seconds"] / pictures / o["steps"] * 20, 3) if pictures and o["steps"] and report.get("seconds") else None
 
 
 def read_report(run_dir: Path) -> dict[str, Any] | None:
     """report.json of a run, None before it was evaluated (or when the file is damaged)."""
+    return look_at_report(run_dir)[0]
+
+
+def look_at_report(run_dir: Path) -> tuple[dict[str, Any] | None, str]:
+    """report.json of a run, None before it was evaluated or when it is damaged, and what is wrong with it ("": nothing)."""
+    path = run_dir / "evaluation" / REPORT
+    if not os.path.lexists(path):
+        return None, ""
     try:
-        found = read_json(run_dir / "evaluation" / REPORT)
-        return found if {"recommended", "epochs", "base", "prompts", "options"} <= set(found) else None
-    except (UserError, TypeError):
-        return None
+        found = read_object(path)
+        _check_report(found)
+        return found, ""
+    except UserError as error:
+        return None, error.message
+    except (KeyError, TypeError):
+        return None, f"{path} is damaged: evaluate the run again."
+
+
+def _check_report(found: dict[str, Any]) -> None:
+    """Raises UserError, KeyError or TypeError where it lacks what is read of it."""
+    what, most = REPORT, 10**9
+    for epoch in untrusted.sequence(found["epochs"], what):
+        untrusted.whole(epoch["epoch"], what, 0, most)
+    for prompt in untrusted.sequence(found["prompts"], what):
+        untrusted.file_name(prompt["kind"], what)
+    options = untrusted.mapping(found["options"], what)
+    for weight in untrusted.sequence(options["weights"], what):
+        untrusted.number(weight, what)
+    untrusted.whole(options["steps"], what, 0, most)
+    untrusted.mapping(found["base"], what)
+    if found["recommended"] is not None:
+        untrusted.whole(found["recommended"], what, 0, most)
+    untrusted.number(found.get("seconds") or 0, what)
 
 
 def show(run_dir: Path) -> dict[str, Any]:
@@ -106,7 +134,7 @@ def samples(run_dir: Path) -> list[dict[str, Any]]:
     for event in read_events(run_dir / "events.jsonl"):
         if event.type == "sample":
             name = Path(str(event.data.get("path", ""))).name
-            if (run_dir / "samples" / name).is_file():
+            if os.path.isfile(run_dir / "samples" / name):
                 known = {k: event.data.get(k) for k in ("epoch", "step", "index", "prompt", "seed")}
                 found[name] = {"file": name, **known}
     return list(found.values())

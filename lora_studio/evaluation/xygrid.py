@@ -6,6 +6,7 @@ the labelled sheet. One that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -17,9 +18,11 @@ from typing import Any
 
 from PIL import Image
 
+from .. import untrusted
 from ..errors import UserError
-from ..files import atomic_write_json, read_json
+from ..files import atomic_write_json
 from ..progress import Progress, silent
+from ..reading import entries, read_object
 from .grid import PAPER, draw_grid
 from .options import EvaluateOptions
 from .painter import Painter
@@ -57,6 +60,8 @@ class GridOptions:
             problems.append("weights must lie between -4 and 4")
         if not self.seeds or any(not 0 <= s < 2**32 for s in self.seeds):
             problems.append("seeds must be whole numbers from 0 to 4294967295")
+        if any(not isinstance(e, int) or not 0 <= e < 10**6 for e in self.epochs):
+            problems.append("epochs must be whole numbers")
         if not 2 <= self.steps <= 150:
             problems.append("steps must lie between 2 and 150")
         if self.cfg is not None and not 1 <= self.cfg <= 30:
@@ -131,11 +136,18 @@ def _new_folder(parent: Path) -> Path:
 
 def read_plan(folder: Path) -> tuple[dict[str, Any], GridOptions, list[Cell]]:
     """What ``grid.json`` holds. Raises UserError for a folder that is no grid."""
-    found = read_json(folder / FILE)
+    found = read_object(folder / FILE)
     try:
         lists = {k: tuple(v) if isinstance(v, list) else v for k, v in found["options"].items()}
-        return found, GridOptions(**lists), [Cell(**c) for c in found["cells"]]
-    except (KeyError, TypeError, AttributeError):
+        options, cells = GridOptions(**lists), [Cell(**c) for c in found["cells"]]
+        if len(options.epochs) * len(options.weights) * len(options.prompts) * len(options.seeds) > MOST:
+            raise ValueError("more cells than are ever drawn")
+        if {replace(cell, file="") for cell in cells} != {replace(cell, file="") for cell in cells_of(options)}:
+            raise ValueError("other cells than the options say")
+        for cell in cells:
+            untrusted.relative(cell.file, FILE)
+        return found, options, cells
+    except (KeyError, TypeError, AttributeError, ValueError):
         raise UserError(f"{folder / FILE} does not describe a grid.", "Delete its folder and draw a new one.") from None
 
 
@@ -207,7 +219,7 @@ def sheet(folder: Path) -> Image.Image:
 def grid_folder(run_dir: Path, name: str) -> Path:
     """A grid of a run by its name. Raises UserError for anything that is not the name of one."""
     folder = run_dir / "evaluation" / FOLDER
-    known = [p.name for p in folder.iterdir() if (p / FILE).is_file()] if folder.is_dir() else []
+    known = [p.name for p in entries(folder) if os.path.isfile(p / FILE)]
     if name not in known:
         raise UserError(f"There is no grid {name}.", "Load the list again.")
     return folder / name
@@ -217,11 +229,16 @@ def list_grids(run_dir: Path) -> list[dict[str, Any]]:
     """The grids of a run, newest first: name, prompts, epochs, weights, how many cells are drawn of how many."""
     folder = run_dir / "evaluation" / FOLDER
     found = []
-    for path in sorted(folder.iterdir(), reverse=True) if folder.is_dir() else ():
-        with suppress(UserError):
+    for path in reversed(entries(folder)):
+        if not os.path.lexists(path / FILE):
+            continue
+        try:
             _, options, cells = read_plan(path)
-            drawn = sum((path / c.file).is_file() for c in cells)
-            found.append({"name": path.name, **asdict(options), "drawn": drawn, "total": len(cells)})
+        except UserError as error:
+            found.append({"name": path.name, "problem": error.message})
+            continue
+        drawn = sum((path / c.file).is_file() for c in cells)
+        found.append({"name": path.name, **asdict(options), "drawn": drawn, "total": len(cells)})
     return found
 
 
@@ -231,4 +248,4 @@ def show_grid(run_dir: Path, name: str) -> dict[str, Any]:
     found, options, cells = read_plan(folder)
     shown = [{**asdict(c), "drawn": (folder / c.file).is_file()} for c in cells]
     base = Path(str(found.get("base", ""))).name
-    return {"name": name, "created": found.get("created", ""), "base": base, "options": asdict(options), "cells": shown}
+    return {"name": name, "created": str(found.get("created", "")), "base": base, "options": asdict(options), "cells": shown}

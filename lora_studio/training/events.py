@@ -10,12 +10,22 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
+from ..reading import finite, parse_line, read_bytes
+
 FILE = "events.jsonl"
 TYPES = ("started", "phase", "step", "sample", "checkpoint", "warning", "finished", "stopped", "failed")
+#: what others calculate with or look for on disk
+WHOLE = ("step", "total", "epoch", "epochs", "index", "done", "seed")
+NUMBERS = ("loss", "loss_average", "lr", "lr_text", "steps_per_second", "eta", "vram")
+TEXTS = ("name", "path", "lora_path", "prompt", "message", "hint", "device", "precision")
+KINDS: dict[str, tuple[type, ...]] = {**dict.fromkeys(WHOLE, (int,)), **dict.fromkeys(NUMBERS, (int, float)), **dict.fromkeys(TEXTS, (str,))}
+LARGEST = 2**30  # bytes: millions of steps
 TERMINAL = ("finished", "stopped", "failed")
 
 
@@ -33,8 +43,13 @@ class RunEvent:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunEvent:
-        rest = {k: v for k, v in values.items() if k not in ("v", "seq", "time", "type")}
+        """Raises KeyError, TypeError or ValueError for what is none. A value of another kind than everybody counts on is left out."""
+        rest = {k: v for k, v in values.items() if k not in ("v", "seq", "time", "type") and _is_kind(v, KINDS.get(k))}
         return cls(int(values["seq"]), float(values["time"]), str(values["type"]), rest)
+
+
+def _is_kind(value: Any, kinds: tuple[type, ...] | None) -> bool:
+    return kinds is None or value is None or (isinstance(value, kinds) and not isinstance(value, bool))
 
 
 class EventWriter:
@@ -62,7 +77,7 @@ class EventWriter:
             raise ValueError(f"unknown event type {kind}")
         self._seq += 1
         event = RunEvent(self._seq, round(time.time(), 3), kind, data)
-        line = json.dumps(event.to_dict(), ensure_ascii=False, allow_nan=True) + "\n"
+        line = json.dumps(finite(event.to_dict()), ensure_ascii=False, allow_nan=False) + "\n"
         try:
             with self.path.open("ab") as f:
                 # what a full disk took of a line before must not spoil this one
@@ -82,12 +97,10 @@ def read_events(path: Path) -> list[RunEvent]:
 
 
 def tail(path: Path, offset: int) -> tuple[list[RunEvent], int]:
-    """Whole events from byte ``offset`` on, and the offset to go on from. Broken lines are skipped."""
+    """Whole events from byte ``offset`` on, and the offset to go on from. Broken lines are skipped; what is no file holds none."""
     try:
-        with Path(path).open("rb") as f:
-            f.seek(offset)
-            data = f.read()
-    except FileNotFoundError:
+        data = read_bytes(path, LARGEST, offset)
+    except UserError:
         return [], offset
     end = data.rfind(b"\n") + 1
     return list(_parse(data[:end])), offset + end
@@ -95,9 +108,7 @@ def tail(path: Path, offset: int) -> tuple[list[RunEvent], int]:
 
 def _parse(data: bytes) -> Iterator[RunEvent]:
     for line in data.split(b"\n"):
-        if not line.strip():
-            continue
-        try:
-            yield RunEvent.from_dict(json.loads(line.decode("utf-8")))
-        except (ValueError, KeyError, TypeError):
-            continue
+        found = parse_line(line) if line.strip() else None
+        if found is not None:
+            with suppress(ValueError, KeyError, TypeError):
+                yield RunEvent.from_dict(found)

@@ -222,16 +222,13 @@ def _scale_hint(config: TrainingConfig) -> str:
 
 def measured_speed(runs: Sequence[Path], config: TrainingConfig) -> float | None:
     """Steps a second of the newest earlier run with the same base, size and batch; None if there is none."""
-    from ..files import read_json
+    from .runs import Run
 
     for run in sorted(runs, reverse=True):
-        try:
-            known = read_json(run / "config.json")
-        except UserError:
-            continue
+        known, _ = Run(run).told()
         alike = ("base", "batch_size", "gradient_accumulation", "network_dim", "gradient_checkpointing", "prior_weight", "prior_every")
         ours = config.to_dict()
-        if any(known.get(k) != ours[k] for k in alike) or list(known.get("resolution", ())) != ours["resolution"]:
+        if any(known.get(k) != ours[k] for k in alike) or known.get("resolution") != ours["resolution"]:
             continue
         speeds = [float(e.data.get("steps_per_second") or 0) for e in read_events(run / FILE) if e.type == "step"]
         if any(speeds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -15,10 +16,17 @@ from typing import Any
 from ..environment import Environment
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
+from ..reading import entries, read_object
 from .config import TrainingConfig
 from .events import FILE, RunEvent, read_events, tail
 
 PROCESS = "process.json"
+#: of config.json, what others than the trainer read
+TOLD: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("base", "vae", "output_name", "output_dir", "lora_dir", "trigger", "prediction"), (str,)),
+    **dict.fromkeys(("sample_cfg", "clip_skip", "max_tokens"), (int, float)),
+    **dict.fromkeys(("folders", "sample_prompts"), (list,)),
+}
 COMMANDS = ("stop", "save", "sample")
 STARTING = "starting.lock"
 STALE_SECONDS = 60.0
@@ -77,7 +85,7 @@ class Run:
     @classmethod
     def open(cls, folder: Path) -> Run:
         """Raises UserError for a folder that is no run."""
-        if not (Path(folder) / "config.json").is_file():
+        if not os.path.isfile(Path(folder) / "config.json"):
             raise UserError(f"{folder} is not a training run: it has no config.json.", "`runs PROJECT` lists a project's runs.")
         return cls(folder)
 
@@ -87,6 +95,17 @@ class Run:
 
     def config(self) -> TrainingConfig:
         return TrainingConfig.from_dict(read_json(self.folder / "config.json"))
+
+    def told(self) -> tuple[dict[str, Any], str]:
+        """What config.json says as far as it can be used, for showing, and what is wrong with it ("": nothing)."""
+        try:
+            found = read_object(self.folder / "config.json")
+        except UserError as error:
+            return {}, error.message
+        odd = [k for k, v in found.items() if k in TOLD and (isinstance(v, bool) or not isinstance(v, TOLD[k]))]
+        odd += [k for k, of in (("folders", dict), ("sample_prompts", str)) if k not in odd and any(not isinstance(v, of) for v in found.get(k, ()))]
+        wrong = f"{self.folder / 'config.json'} has values that cannot be used: {', '.join(odd)}." if odd else ""
+        return {k: v for k, v in found.items() if k not in odd}, wrong
 
     def start(self, environment: Environment | None = None) -> None:
         """Start (or resume) the trainer as a process of its own.
@@ -124,9 +143,9 @@ class Run:
         if child is not None:
             return child.poll() is None
         try:
-            known = read_json(self.folder / PROCESS)
+            known = read_object(self.folder / PROCESS)
             return bool(known["created"]) and _created(int(known["pid"])) == known["created"]
-        except (UserError, KeyError, TypeError, ValueError):
+        except (UserError, KeyError, TypeError, ValueError, OverflowError):
             return False
 
     def status(self) -> RunStatus:
@@ -201,8 +220,8 @@ def summarize(folder: Path, events: list[RunEvent], alive: bool, was_started: bo
     else:
         state = "crashed" if was_started else "created"
     steps = [e for e in current if e.type == "step"]
-    step = int(max((e.data.get("step", 0) for e in events if e.type in ("step", "finished", "stopped")), default=0))
-    total = int(next((e.data["total"] for e in reversed(events) if _counts_steps(e)), 0))
+    step = int(max((e.data.get("step") or 0 for e in events if e.type in ("step", "finished", "stopped")), default=0))
+    total = int(next((e.data["total"] or 0 for e in reversed(events) if _counts_steps(e)), 0))
     speed = steps[-1].data.get("steps_per_second") if steps else None
     message = str(end.data.get("message", "")) if end and state == "failed" else ""
     hint = str(end.data.get("hint", "")) if end and state == "failed" else ""
@@ -236,9 +255,7 @@ def _counts_steps(event: RunEvent) -> bool:
 
 def list_runs(runs_dir: Path) -> list[Run]:
     """A project's runs, oldest first."""
-    if not runs_dir.is_dir():
-        return []
-    return [Run(p) for p in sorted(runs_dir.iterdir()) if (p / "config.json").is_file()]
+    return [Run(p) for p in entries(runs_dir) if os.path.isfile(p / "config.json")]
 
 
 def find_run(project_runs: Path, name: str) -> Run:

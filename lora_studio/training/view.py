@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import explain_os_error, read_json
+from ..files import explain_os_error
+from ..reading import entries
 from .events import FILE, RunEvent, read_events
 from .runs import PROCESS, Run, RunStatus, list_runs, summarize
 
@@ -27,7 +28,7 @@ def list_view(runs_dir: Path) -> list[dict[str, Any]]:
 
 def _line(run: Run) -> dict[str, Any]:
     status = status_of(run)
-    config = _config(run)
+    config, problem = run.told()
     return {
         "name": run.folder.name,
         "state": status.state,
@@ -38,8 +39,9 @@ def _line(run: Run) -> dict[str, Any]:
         "started": status.started,
         "saved": len(status.checkpoints),
         "message": status.message,
-        "base": Path(str(config.get("base", ""))).name,
-        "output_name": str(config.get("output_name", "")),
+        "base": Path(config.get("base", "")).name,
+        "output_name": config.get("output_name", ""),
+        "problem": problem,
     }
 
 
@@ -48,6 +50,7 @@ def detail(run: Run) -> dict[str, Any]:
     events = read_events(run.events_path)
     status = summarize(run.folder, events, run.alive(), (run.folder / PROCESS).is_file())
     steps = [e for e in events if e.type == "step"]
+    config, problem = run.told()
     phase = next((e for e in reversed(events) if e.type in ("phase", "step")), None)
     began = next((e for e in reversed(events) if e.type == "started"), None)
     return {
@@ -66,7 +69,8 @@ def detail(run: Run) -> dict[str, Any]:
         "validation": validation_points(events),
         "marks": epoch_marks(events),
         "samples": samples(run.folder, events),
-        "config": _config(run),
+        "config": config,
+        "problem": problem,
     }
 
 
@@ -138,7 +142,7 @@ def samples(run_dir: Path, events: Iterable[RunEvent]) -> list[dict[str, Any]]:
     for event in events:
         if event.type == "sample":
             name = Path(str(event.data.get("path", ""))).name
-            if (run_dir / "samples" / name).is_file():
+            if os.path.isfile(run_dir / "samples" / name):
                 found[name] = {"file": name, **{k: event.data.get(k) for k in ("epoch", "step", "index", "prompt")}}
     return list(found.values())
 
@@ -172,7 +176,7 @@ def from_trash(project_folder: Path, runs_dir: Path, name: str) -> None:
 def trashed(project_folder: Path) -> list[str]:
     """The names of the runs in the trash, oldest first."""
     folder = project_folder / TRASH
-    return sorted(p.name for p in folder.iterdir() if (p / "config.json").is_file()) if folder.is_dir() else []
+    return [p.name for p in entries(folder) if os.path.isfile(p / "config.json")]
 
 
 def _move(source: Path, target: Path) -> None:
@@ -183,10 +187,3 @@ def _move(source: Path, target: Path) -> None:
         shutil.move(str(source), str(target))
     except OSError as error:
         raise explain_os_error(error, target) or UserError(f"{source} could not be moved: {error}.", "Close the programs that use it.") from error
-
-
-def _config(run: Run) -> dict[str, Any]:
-    with suppress(UserError):
-        found = read_json(run.folder / "config.json")
-        return found if isinstance(found, dict) else {}
-    return {}
