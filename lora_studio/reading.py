@@ -12,8 +12,9 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import UserError
 
@@ -28,26 +29,30 @@ class OddNumberError(ValueError):
     """A number that no program can count with."""
 
 
-def read_bytes(path: str | Path, largest: int = LARGEST, offset: int = 0) -> bytes:
-    """A file's bytes from `offset` on. Raises UserError where there is no file, it cannot be read, is a folder, pipe or device, or is larger."""
+@contextmanager
+def opened(path: str | Path) -> Iterator[tuple[BinaryIO, int]]:
+    """A file for reading and its bytes' number. Raises UserError where there is none, it cannot be read, or is a folder, a pipe, a device."""
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(os.stat(path).st_mode):
             raise UserError(f"{path} is no file.", "Put it aside.")
         # should it become a pipe just now, it is not waited for
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:  # noqa: PTH123
-            size = os.fstat(file.fileno()).st_size
-            file.seek(offset)
-            data = file.read(max(0, size - offset)) if size <= largest else None
+            yield file, os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.", "Check the path.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in its name
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.", "Check the file's permissions.") from error
     except MemoryError:
         raise UserError(f"{path} is too large to be read.", MEND) from None
-    if data is None:
-        raise UserError(f"{path} is larger than {largest // 2**20 or 1} MB.", MEND)
-    return data
+
+
+def read_bytes(path: str | Path, largest: int = LARGEST, offset: int = 0) -> bytes:
+    """A file's bytes from `offset` on. Raises UserError as `opened`, and for a larger file."""
+    with opened(path) as (file, size):
+        if size > largest:
+            raise UserError(f"{path} is larger than {largest // 2**20 or 1} MB.", MEND)
+        file.seek(offset)
+        return file.read(max(0, size - offset))
 
 
 def entries(folder: str | Path) -> list[Path]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
 from ..files import atomic_write_text
+from ..reading import read_bytes
 
 # Line ends separate too (other trainers read the first line only), and the full-width comma of Chinese keyboards.
 _SEPARATOR = re.compile(r"[,，\r\n]")
@@ -88,14 +89,9 @@ def decode(data: bytes) -> tuple[str, str]:
 
 def read_caption(path: str | Path) -> Caption:
     """Read a caption file; a missing one is an empty caption. Raises UserError when it cannot be read."""
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return Caption()
-    except OSError as error:
-        raise UserError(f"The caption {path} cannot be read: {error.strerror}.", "Check the file's permissions.") from error
-    text, encoding = decode(data)
+    text, encoding = decode(read_bytes(path))
     return Caption(parse_tags(text), encoding)
 
 

@@ -71,7 +71,7 @@ class DatasetIndex:
     """The captions of one folder. All methods may be called from any thread.
 
     revision: grows with every change that is noticed. pictures: by name, in order of name. by_tag: the names of the pictures that
-    have a tag, as it is spelled. spellings: the tags in use by normal form.
+    have a tag, as it is spelled. spellings: the tags in use by normal form. unreadable: why, by the name of a caption's file.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -82,6 +82,7 @@ class DatasetIndex:
         self.by_tag: dict[str, set[str]] = {}
         self.spellings: dict[str, set[str]] = {}
         self.lock = threading.RLock()
+        self.unreadable: dict[str, str] = {}
         self._owners: dict[str, list[str]] = {}
         self._stamps: dict[str, Stamp | None] = {}
         self._facts: dict[str, tuple[Stamp, Facts]] = {}
@@ -93,7 +94,7 @@ class DatasetIndex:
     def refresh(self, now: bool = False) -> set[str]:
         """Notice what changed on disk; the names of the pictures concerned. now: even if the last look was a moment ago.
 
-        Raises UserError when the folder or a caption cannot be read.
+        Raises UserError when the folder cannot be read.
         """
         with self.lock:
             if not now and time.monotonic() - self._looked < LOOK_EVERY:
@@ -102,7 +103,8 @@ class DatasetIndex:
             first = not self._stamps
             changed = self._follow_pictures(names)
             for caption, stamp in stamps.items():
-                if self._stamps.get(caption, _UNSURE) == stamp and not changed.intersection(self._owners[caption]):
+                known = self._stamps.get(caption, _UNSURE) == stamp and caption not in self.unreadable
+                if known and not changed.intersection(self._owners[caption]):
                     continue
                 changed.update(self._read(caption, stamp))
             self._looked = time.monotonic()
@@ -117,7 +119,7 @@ class DatasetIndex:
             for entry in os.scandir(self.folder):
                 name = entry.name
                 if name[-4:].lower() == ".txt":
-                    found = entry.stat()
+                    found = entry.stat(follow_symlinks=not entry.is_symlink() or os.path.exists(entry.path))
                     texts[_case(name)] = (found.st_mtime_ns, found.st_size)
                 elif name in pictures or (is_picture_name(name) and entry.is_file()):
                     names.append(name)
@@ -145,7 +147,11 @@ class DatasetIndex:
     def _read(self, caption: str, stamp: Stamp | None) -> list[str]:
         """Read a caption; the names of the pictures that have other tags now."""
         began = time.time_ns()
-        data = None if stamp is None else read_bytes(self.folder / caption)
+        self.unreadable.pop(caption, None)
+        try:
+            data = None if stamp is None else read_bytes(self.folder / caption)
+        except UserError as error:  # the others are shown all the same
+            data, self.unreadable[caption] = None, error.message
         sure = stamp is None or stamp[0] < began - SURE_AFTER
         return self._set(caption, data, stamp if sure else _UNSURE)
 
@@ -198,7 +204,8 @@ class DatasetIndex:
     def peek(self, caption: str) -> tuple[bytes | None, Stamp] | None:
         """A caption's bytes as they were when the file had this stamp; None when that is not known for sure."""
         stamp, owners = self._stamps.get(caption), self._owners.get(caption)
-        return (self.pictures[owners[0]].data, stamp) if owners and stamp is not None and stamp != _UNSURE else None
+        sure = stamp is not None and stamp != _UNSURE and caption not in self.unreadable
+        return (self.pictures[owners[0]].data, stamp) if owners and stamp is not None and sure else None
 
     def reread(self, caption: str) -> None:
         """Make sure of one caption: read it again, whatever its time of change says."""

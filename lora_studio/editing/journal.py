@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import reading
 from ..errors import UserError
 from ..files import Rewriter, atomic_write_bytes, atomic_write_text, explain_os_error, locked, read_json
 
@@ -73,11 +74,11 @@ class Applied:
 def read_bytes(path: str | Path) -> bytes | None:
     """A caption's bytes, None when there is no file. Raises UserError when it cannot be read."""
     try:
-        return Path(path).read_bytes()
-    except FileNotFoundError:
+        return reading.read_bytes(path)
+    except UserError:
+        if os.path.lexists(path):
+            raise
         return None
-    except OSError as error:
-        raise UserError(f"The caption {path} cannot be read: {error.strerror}.", "Check the file's permissions.") from error
 
 
 def _pack(data: bytes | None) -> str | None:

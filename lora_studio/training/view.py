@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import explain_os_error
-from ..reading import entries
+from ..reading import entries, opened
 from .events import FILE, RunEvent, read_events
 from .runs import PROCESS, Run, RunStatus, list_runs, summarize
 
@@ -150,11 +150,10 @@ def samples(run_dir: Path, events: Iterable[RunEvent]) -> list[dict[str, Any]]:
 def log_tail(run: Run) -> str:
     """The end of what the trainer printed."""
     try:
-        with (run.folder / "console.log").open("rb") as file:
-            size = file.seek(0, 2)
+        with opened(run.folder / "console.log") as (file, size):
             file.seek(max(0, size - LOG_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
+            text = file.read(LOG_BYTES).decode("utf-8", "replace")
+    except UserError:
         return ""
     return text if size <= LOG_BYTES else text.partition("\n")[2]
 
