@@ -16,7 +16,7 @@ from typing import Any
 
 from .errors import UserError
 from .patience import is_held, replace
-from .reading import finite
+from .reading import finite, is_deep
 from .reading import read_json as read_json
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -92,11 +92,18 @@ def atomic_write_text(path: str | Path, text: str) -> None:
 
 def atomic_write_json(path: str | Path, obj: Any) -> None:
     """Write `obj` as readable JSON (UTF-8, not escaped), whole or not at all; a number that is none becomes null."""
+    atomic_write_text(path, json_text(obj))
+
+
+def json_text(obj: Any) -> str:
+    """`obj` as readable JSON. Raises UserError for what is nested too deeply to be read again."""
     try:
-        text = json.dumps(finite(obj), ensure_ascii=False, indent=2, allow_nan=False)
+        plain = finite(obj)
+        if is_deep(plain):
+            raise RecursionError
+        return json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
     except RecursionError as error:
-        raise UserError(f"{path} cannot be written: it is nested too deeply.") from error
-    atomic_write_text(path, text + "\n")
+        raise UserError("This cannot be kept: it is nested too deeply.") from error
 
 
 class Rewriter:

@@ -7,8 +7,8 @@ happens in between, also where the machine goes down, is finished or taken back 
     .renaming/new-3        a file's next content, while it is not in place
     .renaming/old-3        what was in its place
 
-A project whose folder has its new name already is finished, one whose folder still has the old is put back; where the folder keeps its name, plan.json
-means the one and back.json the other. The folder of LoRAs is only ever touched while a mark lies in it that nobody else can have put there.
+A project whose folder has its new name already is finished, one whose folder still has the old is put back; where the folder keeps its name,
+plan.json means the one and back.json the other. The folder of LoRAs is only ever touched while a mark lies in it that nobody else can have put there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from . import patience, untrusted
 from .errors import UserError
@@ -38,23 +37,27 @@ _lock = threading.RLock()
 
 @dataclass(frozen=True)
 class Plan:
-    """before, after: the folder's names. beside: another folder, where it is and where it goes, "" for none. files: by number, relative to the folder."""
+    """before, after: the folder's names. beside: another folder, where it is and where it goes, "" for none.
+
+    files: by number, relative to the folder. fresh: those of them that were not there before.
+    """
 
     before: str
     after: str
     beside: tuple[str, str]
     token: str
     files: tuple[str, ...]
+    fresh: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> Plan:
         """Raises UserError for what is none: it may lie in a folder that somebody sent."""
         found, what = read_object(path), str(path)
-        names = untrusted.sequence(found.get("files"), what)
+        files, fresh = (tuple(untrusted.relative(name, what) for name in untrusted.sequence(found.get(key), what)) for key in ("files", "fresh"))
         one, other = (untrusted.text(p, what) for p in (*untrusted.sequence(found.get("beside"), what, 2), "", "")[:2])
         plan = cls(
             untrusted.file_name(found.get("before"), what), untrusted.file_name(found.get("after"), what), (one, other),
-            untrusted.file_name(found.get("token"), what), tuple(untrusted.relative(name, what) for name in names),
+            untrusted.file_name(found.get("token"), what), files, fresh,
         )  # fmt: skip
         if one and not (Path(one).is_absolute() and Path(one).parent == Path(other).parent):
             raise untrusted.refuse(what, plan.beside, "are no two folders side by side")
@@ -79,32 +82,40 @@ def change(folder: Path, name: str, beside: tuple[Path, Path] | None, contents: 
     """
     with _alone(folder):
         stage = folder / STAGE
-        _discard(stage)
-        files = tuple(path.relative_to(folder).as_posix() for path in contents)
-        plan = Plan(folder.name, name, (str(beside[0]), str(beside[1])) if beside else ("", ""), uuid.uuid4().hex, files)
+        files = {path.relative_to(folder).as_posix(): stamp for path, (_, stamp) in contents.items()}
+        fresh = tuple(file for file, stamp in files.items() if stamp is None)
+        plan = Plan(folder.name, name, (str(beside[0]), str(beside[1])) if beside else ("", ""), uuid.uuid4().hex, tuple(files), fresh)
+        now, begun = folder, False
         try:
+            _discard(stage)
             stage.mkdir()
             for number, (data, _) in enumerate(contents.values()):
                 atomic_write_bytes(stage / f"new-{number}", data, sync=True)
             if beside is not None:
+                for left in beside[0].glob(".renaming-*"):
+                    patience.unlink(left)
                 (beside[0] / plan.mark).touch()
             atomic_write_json(stage / PLAN, asdict(plan))
+            begun = True
             for path, (_, stamp) in contents.items():
                 if stamp is not None and stamp_of(path) != stamp:
                     raise UserError(f"{path} was changed just now.", "Wait until nothing works on this project, then try again.")
-            found = _forward(folder, plan)
+            if name != folder.name:
+                _refuse_taken(folder, folder.with_name(name))
+                patience.rename(folder, folder.with_name(name))
+                now = folder.with_name(name)
+            _forward(now, plan)
         except (OSError, UserError) as error:
-            now = folder if os.path.isdir(folder / STAGE) else folder.with_name(name)
             with suppress(OSError, UserError):  # what cannot be put back now is when the project is opened next
-                _back(now, plan)
+                (_back if begun else _finish)(now, plan)
             if isinstance(error, UserError):
                 raise
             at = Path(error.filename) if isinstance(error.filename, str) else folder
             hint = "Close what has a file of it open, then try again."
             raise explain_os_error(error, at) or UserError(f"{at} cannot be renamed: {error.strerror}.", hint) from error
         with suppress(OSError):  # nothing is in it that anybody needs
-            _finish(found, plan)
-        return found
+            _finish(now, plan)
+        return now
 
 
 def repair(folder: Path) -> None:
@@ -125,24 +136,18 @@ def repair(folder: Path) -> None:
             raise UserError(f"{stage} cannot be removed: {error.strerror}.", "Close what has a file of it open, then try again.") from error
         name = folder.resolve().name
         try:
-            if plan.before != plan.after and name == plan.before:
-                _back(folder, plan)
-            elif told.name == BACK:
+            if (plan.before != plan.after and name == plan.before) or told.name == BACK:
                 _back(folder, plan)
             else:
-                _finish(_forward(folder, plan, again=True), plan)
+                _forward(folder, plan)
+                _finish(folder, plan)
         except OSError as error:
             hint = "Close what has a file of it open, then open the project again."
             raise UserError(f"A renaming of {folder} that was broken off cannot be finished: {error.strerror}.", hint) from error
 
 
-def _forward(folder: Path, plan: Plan, again: bool = False) -> Path:
-    """Carry it out, from wherever it stands; the folder's path then. again: the folder has its name already, whatever that is by now."""
-    if not again and folder.name != plan.after:
-        target = folder.with_name(plan.after)
-        _refuse_taken(folder, target)
-        patience.rename(folder, target)
-        folder = target
+def _forward(folder: Path, plan: Plan) -> None:
+    """Carry it out, from wherever it stands, in a folder that has its name already."""
     _move_beside(plan, *plan.beside)
     for number, name in enumerate(plan.files):
         place, new, old = untrusted.inside(folder, name, STAGE), folder / STAGE / f"new-{number}", folder / STAGE / f"old-{number}"
@@ -150,7 +155,6 @@ def _forward(folder: Path, plan: Plan, again: bool = False) -> Path:
             if os.path.isfile(place) and not os.path.exists(old):
                 patience.rename(place, old)
             patience.replace(new, place)
-    return folder
 
 
 def _back(folder: Path, plan: Plan) -> None:
@@ -159,12 +163,12 @@ def _back(folder: Path, plan: Plan) -> None:
         patience.replace(folder / STAGE / PLAN, folder / STAGE / BACK)
     for number, name in reversed(list(enumerate(plan.files))):
         place, new, old = untrusted.inside(folder, name, STAGE), folder / STAGE / f"new-{number}", folder / STAGE / f"old-{number}"
-        if os.path.isfile(place) and not os.path.exists(new):
+        if os.path.isfile(place) and not os.path.exists(new) and (os.path.isfile(old) or name in plan.fresh):
             patience.rename(place, new)
         if os.path.isfile(old) and not os.path.exists(place):
             patience.rename(old, place)
     _move_beside(plan, *reversed(plan.beside))
-    if folder.name != plan.before and folder.name == plan.after:
+    if folder.name == plan.after != plan.before:
         patience.rename(folder, folder.with_name(plan.before))
         folder = folder.with_name(plan.before)
     _finish(folder, plan)
@@ -178,7 +182,8 @@ def _move_beside(plan: Plan, source: str, target: str) -> None:
 
 
 def _refuse_taken(source: Path, target: Path) -> None:
-    if os.path.lexists(target) and not (os.path.exists(target) and os.path.samefile(source, target)):  # the same: only small and capital letters differ
+    same = os.path.exists(target) and os.path.samefile(source, target)  # only small and capital letters differ
+    if os.path.lexists(target) and not same:
         raise UserError(f"{target} is there already.", "Choose another name.")
 
 

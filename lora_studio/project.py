@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .files import atomic_write_json, read_json, validate_name
+from .files import atomic_write_text, json_text, read_json, validate_name
+from .moving import repair
 
 VERSION = 1
 FILE = "project.json"
@@ -78,10 +79,11 @@ class Project:
     def open(cls, folder: str | Path) -> Project:
         """Open a project, or a `Loras/<name>/` folder with a `dataset/` and nothing of ours.
 
-        Raises UserError when the folder is neither, or its project.json cannot be used.
+        Raises UserError when the folder is neither, or its project.json cannot be used. A renaming that was broken off is finished first.
         """
         folder = Path(folder)
         path = folder / FILE
+        repair(folder)
         if not folder.is_dir():
             raise UserError(f"There is no project folder {folder}.", "Check the path, or make a project with: new NAME --images DIR")
         if not path.exists():
@@ -103,9 +105,12 @@ class Project:
 
     def save(self) -> None:
         """Write project.json. Raises UserError when it cannot be written."""
+        atomic_write_text(self.folder / FILE, self.text())
+
+    def text(self) -> str:
+        """What project.json holds."""
         known = {"version": VERSION, "name": self.name, "folder": self.folder.resolve().name}
-        data = {**known, "trigger": self.trigger, "traits": list(self.traits), "settings": self.settings}
-        atomic_write_json(self.folder / FILE, data)
+        return json_text({**known, "trigger": self.trigger, "traits": list(self.traits), "settings": self.settings})
 
 
 def _name(folder: str, data: dict[str, Any]) -> str:

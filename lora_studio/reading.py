@@ -118,10 +118,11 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
 
 def is_deep(value: Any, deepest: int = DEEPEST) -> bool:
     """Whether lists and objects lie deeper within each other. Takes no stack."""
-    level = [value]
-    for _ in range(deepest + 1):
-        level = [part for one in level if isinstance(one, (dict, list)) for part in (one.values() if isinstance(one, dict) else one)]
-        level = [part for part in level if isinstance(part, (dict, list))]
+    kinds = (dict, list, tuple)
+    level = [value] if isinstance(value, kinds) else []
+    for _ in range(deepest):
+        inner = (part for one in level for part in (one.values() if isinstance(one, dict) else one))
+        level = [part for part in inner if isinstance(part, kinds)]
         if not level:
             return False
     return True

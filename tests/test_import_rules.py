@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lora_studio"
-BASE = {"cores", "errors", "files", "patience", "progress", "project", "reading", "untrusted"}
+BASE = {"cores", "errors", "files", "moving", "patience", "progress", "project", "reading", "untrusted"}
 HEAVY = {"torch", "onnxruntime", "pandas", "diffusers", "transformers", "peft", "accelerate", "gradio"}
 
 # package or module -> what of ours it may import (longest prefix given counts)
@@ -25,7 +25,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "untrusted": {"errors"},
     "reading": {"errors"},
     "files": {"errors", "patience", "reading"},
-    "project": {"errors", "files", "patience", "reading", "untrusted"},
+    "moving": {"errors", "files", "patience", "reading", "untrusted"},
+    "project": {"errors", "files", "moving", "patience", "reading", "untrusted"},
     "dataset": BASE,
     "crop": BASE | {"dataset"},
     # Tagging over captions that are there is a step of the editing history, which can be undone.
@@ -38,7 +39,7 @@ MAY_KNOW: dict[str, set[str]] = {
     # What it packs is a project's run; the package itself is imported for its version.
     "overview": {"project", "dataset", "evaluation"},
     # It knows when a training runs.
-    "renaming": {"errors", "files", "reading", "patience", "project", "training", "untrusted"},
+    "renaming": {"errors", "files", "moving", "reading", "patience", "project", "training", "untrusted"},
     "bundle": BASE | {"dataset", "training", "__init__"},
     "jobs": {"errors", "progress", "reading"},
     "fetching": {"errors", "files", "patience", "progress"},

@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ..errors import UserError
-from ..jobs import RUNNING
 from ..project import Project
 from .app import JSON, router
 from .body import build, read_body
@@ -135,9 +134,8 @@ def routes(context: Context) -> APIRouter:
 
         def work() -> dict[str, Any]:
             opened = context.project(project)
-            if any(job.state == RUNNING for job in context.jobs.list(project)):
-                raise UserError("Something runs for this project.", "Wait for its end, or stop it first.")
-            renamed = studio.rename(opened, wanted.name)
+            with context.jobs.held(context.identity(opened)):
+                renamed = studio.rename(opened, wanted.name)
             found = describe(context, renamed)
             context.hub.publish("changed", project, {"renamed": found["id"]})
             return found
