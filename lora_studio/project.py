@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ class Project:
         repair(folder)
         if not folder.is_dir():
             raise UserError(f"There is no project folder {folder}.", "Check the path, or make a project with: new NAME --images DIR")
-        if not path.exists():
+        if not os.path.lexists(path):
             if not (folder / "dataset").is_dir() and not (folder / "raw").is_dir():
                 raise UserError(
                     f"{folder} is not a project: it has neither {FILE} nor a dataset folder.",

@@ -5,27 +5,37 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from lora_studio.crop import apply_plan, draft, edit, plan_project
+from lora_studio.crop.options import CropOptions
+from lora_studio.dataset import quality
+from lora_studio.evaluation import GridOptions
+from lora_studio.project import Project
+from lora_studio.studio import Studio
 from tests.loras import RUN, trained_project
 
+NEIGHBOUR = "2026-05-05_05-05-05"
 DEEP = 100_000
 ODD_TEXTS: dict[str, bytes] = {
-    "empty": b"", "cut": b"{", "no end": b'{"a": ', "null": b"null", "true": b"true", "number": b"5", "text": b'"text"', "list": b"[]", "lists": b"[[], {}]",
-    "object": b"{}", "deep lists": b"[" * DEEP + b"]" * DEEP, "deep objects": b'{"a":' * DEEP + b"1" + b"}" * DEEP, "a little deep": b"[" * 500 + b"]" * 500,
+    "empty": b"", "cut": b"{", "no end": b'{"a": ', "null": b"null", "true": b"true", "number": b"5", "text": b'"text"', "list": b"[]",
+    "lists": b"[[], {}]", "object": b"{}", "deep lists": b"[" * DEEP + b"]" * DEEP, "deep objects": b'{"a":' * DEEP + b"1" + b"}" * DEEP,
+    "a little deep": b"[" * 500 + b"]" * 500,
     "huge float": b'{"version": 1e999}', "infinity": b'{"version": Infinity, "name": NaN}', "huge int": b'{"version": ' + b"9" * 6000 + b"}",
     "NUL": b"\0" * 50, "NUL in a text": b'{"name": "a\\u0000b", "base": "\\u0000"}', "half a character": b'{"name": "\\ud800", "trigger": "\\udfff"}',
     "GBK": '{"trigger": "\u732b\u8033\u5c11\u5973"}'.encode("gbk"), "UTF-16": '{"name": "a"}'.encode("utf-16"), "bytes": bytes(range(256)),
     "lines": b"\n\n[]\n{}\nnull\n" + b"[" * 3000 + b'\n{"seq": 1e999, "time": 0, "type": "step"}\n{"seq": "x"}\n',
 }  # fmt: skip
 ODD_VALUES: tuple[Any, ...] = (
-    None, True, -1, 0, 10**19, 1e308, -0.5, "", "x", "\u00b2", "9" * 5000, "../../x", "a" * 5000, [], [None], [[1]], {}, {"a": None}, ["x"] * 3, [1, 2], [1e308],
-    "/" + "b" * 300, "nul", "花" * 200,
+    None, True, -1, 0, 10**19, 1e308, -0.5, "", "x", "\u00b2", "9" * 5000, "../../x", "a" * 5000, [], [None], [[1]], {}, {"a": None},
+    ["x"] * 3, [1, 2], [1e308], "/" + "b" * 300, "nul", "花" * 200,
 )  # fmt: skip
 
 
@@ -87,69 +97,64 @@ def lora(path: Path, **metadata: str) -> None:
     path.write_bytes(whole(table, rest))
 
 
-def a_world(root: Path) -> dict[str, Path]:
-    """Two projects, one beside the other, with everything that is read of them. {what: file of the first}; of each there is a good neighbour."""
-    from lora_studio.crop import apply_plan, draft, edit, plan_project
-    from lora_studio.crop.options import CropOptions
-    from lora_studio.dataset import quality
-    from lora_studio.project import Project
-    from lora_studio.studio import Studio
+def a_project(studio: Studio, name: str) -> Path:
+    """A trained project with everything that is read of one."""
+    assert studio.lora_dir is not None
+    projects, models = studio.projects_dir, studio.lora_dir.parent
+    folder = trained_project(projects, studio.lora_dir, name)
+    run, project = folder / "runs" / RUN, Project.open(folder)
+    shutil.copytree(run, folder / "runs" / NEIGHBOUR)
+    shutil.copy(folder / "dataset" / "a.png", folder / "raw" / "p.png")
+    draft.update(project, lambda now: draft.change(now, options=CropOptions(size="64")))
+    apply_plan(plan_project(project, CropOptions(size="64"), {}), project)
+    edit.change_boxes(project, [{"source": "p.png", "focal": [0.5, 0.5]}], None)
+    quality.check(project.raw_dir, project.studio_dir)
+    lora(folder / "output" / f"{name}-own.safetensors")
+    texts = {"activation text": "mikuzu", "preferred weight": 0.7}
+    report = {
+        "recommended": 1, "epochs": [{"epoch": 1}], "base": {"trigger": 0.1}, "prompts": [{"kind": "trigger", "text": "x", "seed": 1}],
+        "seconds": 5.0, "options": {"weights": [1.0], "steps": 4}, "curve": [],
+    }  # fmt: skip
+    (run / "evaluation").mkdir()
+    for path, value in (
+        (folder / "output" / f"{name}-own.json", texts), (run / "evaluation" / "report.json", report),
+        (run / "process.json", {"pid": 999_999_999, "created": 5.0, "began": 5.0}),
+    ):  # fmt: skip
+        path.write_text(json.dumps(value), encoding="utf-8")
+    for prompt in ("a", "b"):
+        studio.plan_grid(studio.run(folder, RUN), GridOptions((prompt,), weights=(1.0,)))
+    studio.keep_loras(project, [f"{name}-own.safetensors", f"{name}-01.safetensors", f"{name}-02.safetensors"])
+    Image.new("RGB", (8, 8)).save(folder / "raw" / "gone.png")
+    studio.remove_pictures(project, "raw", ["gone.png"])
+    studio.save_preset(name, {"unet_lr": 1e-3, "epochs": 3}, "character")
+    names = ("model.diffusion_model.x.weight", "cond_stage_model.transformer.x.weight")
+    table = {key: {"dtype": "F16", "shape": [1, 1], "data_offsets": [2 * k, 2 * k + 2]} for k, key in enumerate(names)}
+    tagger, bases = projects / "_taggers" / name, models / "Stable-diffusion"
+    for place in (tagger, bases, projects / "_tags", folder / "bundles"):
+        place.mkdir(parents=True, exist_ok=True)
+    (bases / f"{name}.safetensors").write_bytes(whole(table, bytes(4)))
+    (tagger / "model.onnx").write_bytes(b"x")
+    (tagger / "selected_tags.csv").write_text("tag_id,name,category,count\n1,1girl,0,5\n2,miku,4,3\n", encoding="utf-8")
+    (projects / "_tags" / f"{name}.csv").write_text('1girl,0,5,"girl,woman"\n', encoding="utf-8")
+    for number in (1, 2):
+        (folder / "bundles" / f"bundle-{number}.zip").write_bytes(b"x")
+    return folder
 
-    projects, loras = root / "projects", root / "models" / "Lora"
-    studio = Studio(projects, loras)
-    for name, run in (("hana", RUN), ("good", RUN)):
-        folder = trained_project(projects, loras, name, run=run)
-        trained_project(projects, loras, name + "-x", run="2026-05-05_05-05-05")
-        (projects / (name + "-x") / "runs" / "2026-05-05_05-05-05").rename(folder / "runs" / "2026-05-05_05-05-05")
-        __import__("shutil").rmtree(projects / (name + "-x"))
-        project = Project.open(folder)
-        (folder / "raw" / "p.png").write_bytes((folder / "dataset" / "a.png").read_bytes())
-        draft.update(project, lambda d: draft.change(d, options=CropOptions(size="64")))
-        plan = plan_project(project, CropOptions(size="64"), {})
-        apply_plan(plan, project)
-        edit.change_boxes(project, [{"source": "p.png", "focal": [0.5, 0.5]}], None)
-        quality.check(folder / "raw", project.studio_dir)
-        lora(folder / "output" / f"{name}-own.safetensors")
-        (folder / "output" / f"{name}-own.json").write_text(json.dumps({"activation text": "mikuzu", "preferred weight": 0.7}), encoding="utf-8")
-        report = {
-            "recommended": 1, "epochs": [{"epoch": 1}], "base": {"trigger": 0.1}, "prompts": [{"kind": "trigger", "text": "x", "seed": 1}], "seconds": 5.0,
-            "options": {"weights": [1.0], "steps": 4}, "curve": [],
-        }  # fmt: skip
-        (folder / "runs" / run / "evaluation").mkdir(exist_ok=True)
-        (folder / "runs" / run / "evaluation" / "report.json").write_text(json.dumps(report), encoding="utf-8")
-        (folder / "runs" / run / "process.json").write_text(json.dumps({"pid": 999_999_999, "created": 5.0, "began": 5.0}), encoding="utf-8")
-        studio.plan_grid(studio.run(folder, run), __import__("lora_studio.evaluation", fromlist=["x"]).GridOptions(("a",), weights=(1.0,)))
-        studio.keep_loras(project, [f"{name}-own.safetensors", f"{name}-01.safetensors", f"{name}-02.safetensors"])
-        (folder / "raw" / "gone.png").write_bytes(b"x" * 10)
-        studio.remove_pictures(project, "raw", ["gone.png"])
-        studio.save_preset(name, {"unet_lr": 1e-3, "epochs": 3}, "character")
-        (root / "models" / "Stable-diffusion").mkdir(parents=True, exist_ok=True)
-        table = {
-            "model.diffusion_model.x.weight": {"dtype": "F16", "shape": [1, 1], "data_offsets": [0, 2]},
-            "cond_stage_model.transformer.x.weight": {"dtype": "F16", "shape": [1, 1], "data_offsets": [2, 4]},
-        }
-        (root / "models" / "Stable-diffusion" / f"{name}.safetensors").write_bytes(whole(table, b"\0" * 4))
-        tagger = projects / "_taggers" / name
-        tagger.mkdir(parents=True)
-        (tagger / "model.onnx").write_bytes(b"x")
-        (tagger / "selected_tags.csv").write_text("tag_id,name,category,count\n1,1girl,0,5\n2,miku,4,3\n", encoding="utf-8")
-        (projects / "_tags").mkdir(exist_ok=True)
-        (projects / "_tags" / f"{name}.csv").write_text('1girl,0,5,"girl,woman"\n', encoding="utf-8")
-        (folder / "bundles").mkdir()
-        (folder / "bundles" / "bundle-1.zip").write_bytes(b"x")
-    folder = projects / "hana"
-    run = folder / "runs" / RUN
-    found = {
+
+def a_world(root: Path) -> dict[str, Path]:
+    """Two projects side by side. {what: a file of the first}; of each there is a good neighbour, in the same project or the other."""
+    studio = Studio(root / "projects", root / "models" / "Lora")
+    folder, _ = a_project(studio, "hana"), a_project(studio, "good")
+    run, own, projects = folder / "runs" / RUN, folder / "dataset" / ".lora_studio", studio.projects_dir
+    return {
         "project": folder / "project.json", "config": run / "config.json", "events": run / "events.jsonl", "session": run / "session.json",
         "process": run / "process.json", "log": run / "console.log", "report": run / "evaluation" / "report.json",
-        "grid": next((run / "evaluation" / "grids").glob("*/grid.json")), "lora": folder / "output" / "hana-own.safetensors",
+        "grid": min((run / "evaluation" / "grids").glob("*/grid.json")), "lora": folder / "output" / "hana-own.safetensors",
         "sidecar": folder / "output" / "hana-own.json", "moves": next((folder / ".trash").glob("*/moves.json")),
-        "pictures": next((folder / ".trash").glob("pictures_*/pictures.json")), "draft": folder / "dataset" / ".lora_studio" / "crop_draft.json",
-        "plan": folder / "dataset" / ".lora_studio" / "crop_plan.json", "written": folder / "dataset" / ".lora_studio" / "crop_written.jsonl",
-        "looks": next((folder / "dataset" / ".lora_studio").glob("*looks*")), "quality": folder / "dataset" / ".lora_studio" / "quality_raw.json",
-        "sizes": folder / "dataset" / ".lora_studio" / "sizes_raw.json", "preset": projects / "_presets" / "hana.json",
+        "pictures": next((folder / ".trash").glob("pictures_*/pictures.json")), "draft": own / "crop_draft.json", "plan": own / "crop_plan.json",
+        "written": own / "crop_written.jsonl", "looks": own / "crop_looks.json", "quality": own / "quality_raw.json",
+        "sizes": own / "sizes_raw.json", "preset": projects / "_presets" / "hana.json", "names": projects / "_tags" / "hana.csv",
         "base": root / "models" / "Stable-diffusion" / "hana.safetensors", "tagger": projects / "_taggers" / "hana" / "selected_tags.csv",
-        "model": projects / "_taggers" / "hana" / "model.onnx", "names": projects / "_tags" / "hana.csv", "bundle": folder / "bundles" / "bundle-1.zip",
+        "model": projects / "_taggers" / "hana" / "model.onnx", "bundle": folder / "bundles" / "bundle-1.zip",
         "caption": folder / "dataset" / "a.txt", "recent": projects / "_recent.json",
     }  # fmt: skip
-    return found

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from .. import untrusted
 from ..errors import UserError
-from ..files import atomic_write_json, explain_os_error, read_json
+from ..files import atomic_write_json, explain_os_error
 from ..project import Project
+from ..reading import read_object
 from .listing import picture_path
 
 FOLDER = ".trash"
@@ -39,14 +40,22 @@ def take_out(project: Project, where: str, names: Sequence[str]) -> str:
 
 
 def batches(project: Project) -> list[dict[str, Any]]:
-    """What lies in the trash, the newest first: {batch, where, names of pictures, time (seconds since 1970)}. Damaged ones are passed over."""
+    """What lies in the trash, the newest first: {batch, where, names of pictures, time (seconds since 1970)}; of a damaged one {…, problem}."""
     found = []
     for record in (project.folder / FOLDER).glob(f"pictures_*/{FILE}"):
-        with suppress(UserError, KeyError, TypeError, OSError):
-            known: Any = read_json(record)
-            pictures = [name for name in map(str, known["names"]) if picture_path(record.parent, name) is not None]
-            if pictures:
-                found.append({"batch": record.parent.name, "where": str(known["where"]), "names": pictures, "time": record.stat().st_mtime})
+        try:
+            time = os.stat(record, follow_symlinks=False).st_mtime
+            known = read_object(record)
+            where, names = known["where"], [untrusted.file_name(name, FILE) for name in known["names"]]
+            _folder(project, where)
+        except (UserError, KeyError, TypeError) as error:
+            problem = error.message if isinstance(error, UserError) else f"{record} is damaged."
+            found.append({"batch": record.parent.name, "where": "", "names": [], "time": time, "problem": problem})
+            continue
+        except OSError:
+            continue  # it was just put back
+        if pictures := [name for name in names if picture_path(record.parent, name) is not None]:
+            found.append({"batch": record.parent.name, "where": where, "names": pictures, "time": time})
     return sorted(found, key=lambda one: one["time"], reverse=True)
 
 
@@ -56,7 +65,7 @@ def bring_back(project: Project, batch: str) -> list[str]:
         raise UserError("This is not in the trash.", "Load the page again.")
     source = project.folder / FOLDER / batch
     try:
-        known: Any = read_json(source / FILE)
+        known: Any = read_object(source / FILE)
         folder, names = _folder(project, str(known["where"])), [n for n in map(str, known["names"]) if Path(n).name == n and (source / n).is_file()]
     except (UserError, KeyError, TypeError) as error:
         raise UserError("This is not in the trash.", "Load the page again.") from error

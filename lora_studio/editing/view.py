@@ -31,7 +31,8 @@ def show(dataset_dir: Path, wanted: Wanted, first: int = 0) -> dict[str, Any]:
     """The names of the pictures wanted, in order, the first few described, and what can be said of the whole dataset."""
     index = current(dataset_dir)
     if index is None:
-        return {"revision": 0, "total": 0, "names": [], "pictures": {}, "captions": 0, "repeated": 0, "present": present(dataset_dir)}
+        nothing = {"revision": 0, "total": 0, "names": [], "pictures": {}, "captions": 0, "repeated": 0, "unreadable": []}
+        return {**nothing, "present": present(dataset_dir)}
     with wanted.found(index) as names:
         captions = index.captions()
         return {
@@ -41,6 +42,7 @@ def show(dataset_dir: Path, wanted: Wanted, first: int = 0) -> dict[str, Any]:
             "pictures": _described(index, names[: min(first, AT_ONCE)]),
             "captions": sum(picture.data is not None for picture in captions.values()),
             "repeated": sum(picture.repeated > 0 for picture in captions.values()),
+            "unreadable": sorted(index.unreadable.items()),
             "present": present(dataset_dir),
         }
 

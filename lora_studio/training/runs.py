@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class RunStatus:
     """How a run stands.
 
     ``state``: created, running, finished, stopped, failed or crashed (no last word
-    and its process gone; can be resumed). Times in seconds, ``started`` since 1970.
+    and its process gone; can be resumed). Times in seconds, ``started`` since 1970. ``problem``: what is wrong with its config.json.
     """
 
     folder: str
@@ -54,6 +54,7 @@ class RunStatus:
     message: str
     hint: str
     phase: str
+    problem: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -149,7 +150,8 @@ class Run:
             return False
 
     def status(self) -> RunStatus:
-        return summarize(self.folder, read_events(self.events_path), self.alive(), (self.folder / PROCESS).is_file())
+        found = summarize(self.folder, read_events(self.events_path), self.alive(), os.path.isfile(self.folder / PROCESS))
+        return replace(found, problem=self.told()[1])
 
     def follow(self, seen: Callable[[RunEvent], None], pause: float = 0.3) -> RunStatus:
         """Call ``seen`` with each event as it comes, until the run ends; returns the last status."""

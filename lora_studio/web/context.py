@@ -13,7 +13,8 @@ from ..errors import UserError
 from ..files import atomic_write_json, read_json, validate_name
 from ..host.base import Host
 from ..jobs import Job, Jobs
-from ..project import Project
+from ..project import FILE, Project
+from ..reading import entries
 from ..studio import Studio
 from ..training.runs import Run, list_runs
 from ..training.view import trashed
@@ -43,10 +44,10 @@ class KnownProject:
         """None for a folder that is no project (any more)."""
         try:
             project = Project.open(folder)
-        except UserError:
+            times = [path.stat().st_mtime for path in (folder, project.raw_dir, project.dataset_dir, project.runs_dir) if path.exists()]
+        except (UserError, OSError):
             return None
         raw, dataset = picture_names(project.raw_dir), picture_names(project.dataset_dir)
-        times = [path.stat().st_mtime for path in (folder, project.raw_dir, project.dataset_dir, project.runs_dir) if path.exists()]
         cover = ("dataset", min(dataset)) if dataset else ("raw", min(raw)) if raw else None
         return cls(identity, project.name, folder, project.trigger, len(raw) or len(dataset), cover, max(times, default=0.0))
 
@@ -160,8 +161,20 @@ class Context:
         kept = {k: str(v) for k, v in known.items() if k != identity}
         atomic_write_json(self.studio.projects_dir / RECENT, {"elsewhere": kept})
 
+    def unreadable_projects(self) -> list[dict[str, str]]:
+        """[{name, folder, reason}] of the projects that are there and cannot be opened."""
+        here = [(p.name, p) for p in entries(self.studio.projects_dir) if not p.name.startswith((".", "_"))]
+        found = []
+        for name, folder in [*here, *((folder.name, folder) for folder in self.opened().values())]:
+            if os.path.lexists(folder / FILE):
+                try:
+                    Project.open(folder)
+                except UserError as error:
+                    found.append({"name": name, "folder": str(folder), "reason": error.message})
+        return found
+
     def known_projects(self) -> list[KnownProject]:
-        """Every project of the projects folder and every folder opened here, the one changed last first."""
+        """Every project of the projects folder and every folder opened here that can be opened, the one changed last first."""
         try:
             folders = [p for p in self.studio.projects_dir.iterdir() if p.is_dir() and not p.name.startswith((".", "_"))]
         except OSError:

@@ -82,11 +82,11 @@ def routes(context: Context) -> APIRouter:
 
     @own.get("/projects")
     async def projects() -> Response:
-        """{projects: [{id, name, folder, pictures, cover, changed}], newest first, paths_allowed}."""
+        """{projects: [{id, name, folder, pictures, cover, changed}], newest first, unreadable: [{name, folder, reason}], paths_allowed}."""
 
         def listed() -> dict[str, Any]:
             here = [{"id": found.id, **found.to_dict()} for found in context.known_projects()]
-            return {"projects": here[:SHOWN], "paths_allowed": context.host.paths_allowed()}
+            return {"projects": here[:SHOWN], "unreadable": context.unreadable_projects(), "paths_allowed": context.host.paths_allowed()}
 
         return JSON(await in_thread(listed))
 
