@@ -53,6 +53,16 @@ def world(origin: tuple[Path, dict[str, Path]], tmp_path: Path) -> dict[str, Pat
 
 @pytest.fixture
 def client(world: dict[str, Path], tmp_path: Path) -> Iterator[Any]:
+    yield from served(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def same(origin: tuple[Path, dict[str, Path]]) -> Iterator[Any]:
+    """One page for the tests that leave all files as they were."""
+    yield from served(origin[0])
+
+
+def served(root: Path) -> Iterator[Any]:
     from fastapi import FastAPI
     from fastapi.testclient import TestClient
 
@@ -61,7 +71,7 @@ def client(world: dict[str, Path], tmp_path: Path) -> Iterator[Any]:
     from lora_studio.web.app import install
     from lora_studio.web.context import Context
 
-    host, own = Standalone(tmp_path / "projects", tmp_path / "models"), FastAPI()
+    host, own = Standalone(root / "projects", root / "models"), FastAPI()
     install(own, Context(Studio(host.projects_dir, host.lora_dir), host))
     with TestClient(own, headers={"X-Lora-Studio": "1"}, raise_server_exceptions=False) as found:
         yield found
@@ -116,36 +126,33 @@ def mutated(path: Path, count: int, rng: random.Random) -> Iterator[bytes]:
     put(path, before or None)
 
 
-def test_every_file_has_its_routes(world: dict[str, Path], client: Any) -> None:
-    assert set(READ_BY) == set(world)
+def test_every_file_has_its_routes(origin: tuple[Path, dict[str, Path]], same: Any) -> None:
+    assert set(READ_BY) == set(origin[1])
     for path in {path for paths in READ_BY.values() for path in paths}:
-        assert client.get(PREFIX + path).status_code == 200, path
+        assert same.get(PREFIX + path).status_code == 200, path
+
+
+def breaks_no_list(client: Any, path: Path, root: Path, what: str, texts: dict[str, bytes], mutations: int, rng: random.Random) -> None:
+    for spoiling in (spoilt(path, root, texts), mutated(path, mutations, rng)):
+        for name in spoiling:
+            for route in READ_BY[what]:
+                look(client, route, (what, name))
 
 
 @pytest.mark.parametrize("what", READ_BY)
-def test_a_bad_file_breaks_no_list(client: Any, world: dict[str, Path], tmp_path: Path, what: str) -> None:
+def test_a_bad_file_breaks_no_list(same: Any, origin: tuple[Path, dict[str, Path]], what: str) -> None:
     rng = random.Random(what)
-    texts = {name: ODD_TEXTS[name] for name in rng.sample(sorted(ODD_TEXTS), 4)}
-    for name in spoilt(world[what], tmp_path, texts):
-        for path in READ_BY[what]:
-            look(client, path, (what, name))
-    for data in mutated(world[what], 4, rng):
-        for path in READ_BY[what]:
-            look(client, path, (what, data))
+    texts = {name: ODD_TEXTS[name] for name in rng.sample(sorted(ODD_TEXTS), 3)}
+    breaks_no_list(same, origin[1][what], origin[0], what, texts, 3, rng)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", READ_BY)
-def test_any_bad_file_breaks_no_list(client: Any, world: dict[str, Path], tmp_path: Path, what: str) -> None:
-    for name in spoilt(world[what], tmp_path, ODD_TEXTS):
-        for path in READ_BY[what]:
-            look(client, path, (what, name))
-    for data in mutated(world[what], 60, random.Random(7)):
-        for path in READ_BY[what]:
-            look(client, path, (what, data))
+def test_any_bad_file_breaks_no_list(same: Any, origin: tuple[Path, dict[str, Path]], what: str) -> None:
+    breaks_no_list(same, origin[1][what], origin[0], what, ODD_TEXTS, 60, random.Random(7))
 
 
-def test_a_link_that_leads_nowhere_and_what_may_not_be_read(client: Any, world: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_may_not_be_read(client: Any, world: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     refused: set[str] = set()
     real_open, real_stat = os.open, os.stat
 
@@ -272,15 +279,14 @@ def test_a_caption_that_cannot_be_read(client: Any, world: dict[str, Path], caps
 # -- requests ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(ODD_TEXTS))
-def test_no_body_breaks_a_route(client: Any, name: str) -> None:
-    """Every changing route with every odd body: told with a sentence, never an error inside."""
-    app = client.app
+@pytest.mark.parametrize("name", ["cut", "lists", "number", "deep lists", "huge float", "half a character", "object", "NUL in a text"])
+def test_no_body_breaks_a_route(same: Any, name: str) -> None:
+    """Every changing route with odd bodies: told with a sentence, never an error inside."""
     values = {"project": "good", "run": RUN, "name": "x", "file": "good-own.safetensors", "batch": "x", "grid": "x", "identity": "x"}
-    for route in routes(app.state.lora_studio):
+    for route in routes(same.app.state.lora_studio):
         if route.method == "GET" or route.path.endswith(("/release", "/restore", "/install", "/refresh", "/resume", "/check", "/uploads")):
             continue
         if name == "object" and not route.path.endswith(("/ops", "/open", "/presets", "/rename")):
             continue  # many routes need nothing else, and would begin to work
-        answer = client.request(route.method, route.filled(**{k: quote(v) for k, v in values.items()}), content=ODD_TEXTS[name])
+        answer = same.request(route.method, route.filled(**{k: quote(v) for k, v in values.items()}), content=ODD_TEXTS[name])
         assert answer.status_code < 500, (route, name, answer.text)
