@@ -49,7 +49,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "trainer": {"cores", "errors", "files", "patience", "progress", "reading", "untrusted", "dataset", "training.config", "training.events"},
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
-        "studio", "ui", "host", "environment", "errors", "progress", "wording", "crop", "tagging", "editing", "evaluation", "training.config",
+        "studio", "ui", "host", "environment", "errors", "progress", "reading", "wording", "crop", "tagging", "editing", "evaluation", "training.config",
         "training.options", "doctor",
     },
 }
@@ -101,7 +101,7 @@ def test_the_command_line_takes_only_settings_from_the_steps() -> None:
     wrong = []
     for path in sources("cli"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            doors = ("studio", "errors", "progress", "wording", "host.standalone", "ui.standalone", None)
+            doors = ("studio", "errors", "progress", "reading", "wording", "host.standalone", "ui.standalone", None)
             if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module not in doors:
                 wrong += [f"{node.module}.{a.name}" for a in node.names if a.name not in settings and not a.name.endswith("Options")]
     assert not wrong

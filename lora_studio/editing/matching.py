@@ -143,7 +143,7 @@ def _start() -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)
     except OSError as error:
-        hint = "A virus scanner may have stopped it. Look for plain text, or with * and ?, meanwhile."
+        hint = "A virus scanner may have stopped it. Look for plain text, or a pattern with *, meanwhile."
         raise UserError(f"No process could be started to match the regular expression: {error.strerror}.", hint) from error
 
 
@@ -220,7 +220,7 @@ class Wildcards:
 
     def __init__(self, pattern: str) -> None:
         if len(pattern) > LONGEST:
-            raise UserError(f"A pattern with * and ? has at most {LONGEST} characters.", "Look for less at once.")
+            raise UserError(f"A pattern with ? and * has at most {LONGEST} characters.", "Look for less at once.")
         parts = [[unescaped(text) for text in re.split(r"(?<!\\)\?", part)] for part in re.split(r"(?<!\\)\*", pattern)]
         pieces = [(re.compile(".".join(re.escape(fold(t)) for t in texts), re.DOTALL), sum(map(len, texts)) + len(texts) - 1) for texts in parts]
         self._first, *between = pieces

@@ -58,7 +58,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         pattern.sub(template, "")  # reads the whole template, whether or not the pattern is found
         return {"found": replaced(pattern, template, texts, whole)}
     except (TooMuchError, MemoryError):
-        return {"wrong": "size", "why": "too much text"}
+        return {"wrong": "size", "why": ""}
     except (re.error, ValueError, IndexError, RecursionError, OverflowError) as error:
         return {"wrong": part, "why": str(error)}
 
