@@ -750,7 +750,12 @@ class Studio:
 
     def bundles(self, project: Project) -> list[dict[str, Any]]:
         """What the page packed of a project, the newest first: file, bytes, changed."""
-        found = [(path.stat(), path.name) for path in self.bundles_dir(project).glob("*.zip") if not path.name.startswith(".")]
+        import os
+
+        from .reading import entries
+
+        files = [p for p in entries(self.bundles_dir(project)) if p.suffix == ".zip" and not p.name.startswith(".") and os.path.isfile(p)]
+        found = [(path.stat(), path.name) for path in files]
         return [{"file": name, "bytes": s.st_size, "changed": s.st_mtime} for s, name in sorted(found, key=lambda one: -one[0].st_mtime)]
 
     def bundle(self, project: Project, run: Run, out: Path | None = None, include_base: bool = False, progress: Progress = silent) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import atomic_write_text
-from ..patience import HeldError, patient
+from ..reading import read_bytes
 from ..untrusted import leads_out
 
 # Line ends separate too (other trainers read the first line only), and the full-width comma of Chinese keyboards.
@@ -110,12 +110,15 @@ def problem(path: str | Path) -> str:
     path = Path(path)
     try:
         found = os.lstat(path)
-        if stat.S_ISLNK(found.st_mode):
-            if leads_out(path):
-                return "it is a link to a file outside of this project."
-            found = os.stat(path)
     except OSError:
         return ""  # not there, or reading it says more
+    if stat.S_ISLNK(found.st_mode):
+        if leads_out(path):
+            return "it is a link to a file outside of this project."
+        try:
+            found = os.stat(path)
+        except OSError:
+            return "it is a link to a file that is not there."
     if not stat.S_ISREG(found.st_mode):
         return "it is not a file."
     return TOO_LARGE if found.st_size > LARGEST else ""
@@ -130,13 +133,11 @@ def caption_bytes(path: str | Path) -> bytes | None:
     if why := problem(path):
         raise CaptionError(path, why)
     try:
-        return patient(path.read_bytes, path=path)
-    except FileNotFoundError:
+        return read_bytes(path, LARGEST)
+    except UserError:
+        if os.path.lexists(path):
+            raise
         return None
-    except HeldError:
-        raise
-    except OSError as error:
-        raise UserError(f"The caption {path} cannot be read: {error.strerror}.", "Check the file's permissions.") from error
 
 
 def read_caption(path: str | Path) -> Caption:

@@ -230,6 +230,11 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> tuple[Any, list
     return (None if problems else cls(**parsed)), problems
 
 
+def mistakes(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with some options' values, each by itself."""
+    return [m for m in _build(TrainingConfig, values, "")[1] if not m.endswith(": is missing")]
+
+
 def _folders(value: Any) -> tuple[tuple[DatasetFolder, ...], list[str]]:
     if isinstance(value, str):
         value = [value]
