@@ -34,7 +34,7 @@ def opened(path: str | Path) -> Iterator[tuple[BinaryIO, int]]:
     """A file for reading and its bytes' number. Raises UserError where there is none, it cannot be read, or is a folder, a pipe, a device."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UserError(f"{path} is no file.", "Put it aside.")
+            raise UserError(f"{path} cannot be read: it is no file.", "Put it aside.")
         # should it become a pipe just now, it is not waited for
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:  # noqa: PTH123
             yield file, os.fstat(file.fileno()).st_size

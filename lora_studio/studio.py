@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import untrusted
 from .environment import Environment
 from .errors import UserError
 from .progress import Progress, silent
@@ -108,7 +109,7 @@ class Studio:
         from .crop.options import CropOptions as Options
         from .dataset import quality
 
-        side = quality.smaller_side(str(project.settings.get("crop", {}).get("size", Options().size)))
+        side = quality.smaller_side(str(project.last("crop").get("size", Options().size)))
         return quality.report(_pictures_home(project), project.studio_dir, side)
 
     def remove_pictures(self, project: Project, where: str, names: Sequence[str]) -> str:
@@ -333,8 +334,7 @@ class Studio:
         from .tagging.taggers import label_files
         from .tagging.vocabulary import suggest, tag_counts
 
-        spelling = project.settings.get("tag", {})
-        underscores, escape = (isinstance(spelling, dict) and spelling.get(name) is True for name in ("underscores", "escape"))
+        underscores, escape = (project.last("tag").get(name) is True for name in ("underscores", "escape"))
         here = tag_counts(project.dataset_dir, now=False)
         others = names.lists(self.projects_dir, lists)
         return [s.to_dict() for s in suggest(text, here, label_files(self.projects_dir), limit, underscores, escape, others)]
@@ -558,10 +558,12 @@ class Studio:
 
     def last_choice(self, project: Project) -> TrainingConfig:
         """The configuration that the project's training step stands at. Raises UserError before a base was chosen."""
-        chosen = project.settings.get("train")
-        if not isinstance(chosen, dict) or not chosen.get("base"):
+        chosen = project.last("train")
+        if not chosen.get("base"):
             raise UserError("No base is chosen for this project yet.", "Choose one in the Train step, or give a run: runs PROJECT lists them.")
-        return self.configure(project, chosen["base"], chosen.get("preset") or "character", chosen.get("settings") or {})
+        what = f"The choice of the training in {project.folder}"
+        base, preset = (untrusted.text(chosen.get(name) or default, what) for name, default in (("base", ""), ("preset", "character")))
+        return self.configure(project, base, preset, untrusted.mapping(chosen.get("settings") or {}, what))
 
     def preflight(self, project: Project, config: TrainingConfig) -> Preflight:
         """What the run will be, and what is wrong with it."""

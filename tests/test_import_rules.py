@@ -49,7 +49,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "trainer": {"cores", "errors", "files", "patience", "progress", "reading", "untrusted", "dataset", "training.config", "training.events"},
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
-        "studio", "ui", "host", "environment", "errors", "progress", "reading", "wording", "crop", "tagging", "editing", "evaluation", "training.config",
+        "studio", "ui", "host", "environment", "errors", "progress", "reading", "wording", "crop", "tagging", "editing", "evaluation",
+        "training.config",
         "training.options", "doctor",
     },
 }
