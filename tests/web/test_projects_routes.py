@@ -40,7 +40,7 @@ def names(folder: Path) -> set[str]:
 
 
 def test_make_list_and_look(client: Any, context: Any) -> None:
-    assert client.get(API + "projects").json() == {"projects": [], "paths_allowed": True}
+    assert client.get(API + "projects").json() == {"projects": [], "unreadable": [], "paths_allowed": True}
     made = client.post(API + "projects", json={"name": "花 hana"})
     assert made.status_code == 201 and made.json()["id"] == "花 hana"
     assert set(made.json()) == {"id", "name", "folder", "trigger", "traits", "overview"}
@@ -281,7 +281,8 @@ def test_a_folder_elsewhere_gets_a_name_and_keeps_its_folder(client: Any, tmp_pa
     assert [card["name"] for card in client.get(API + "projects").json()["projects"]] == ["mine"]
 
 
-def test_no_rename_while_something_runs_and_nothing_begins_meanwhile(client: Any, context: Any, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_rename_beside_a_job(client: Any, context: Any, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not while one runs; and none begins meanwhile."""
     go, seen = threading.Event(), []
     job = context.jobs.start("check", "hana", lambda progress: go.wait(20))
     answer = client.post(API + "projects/hana/rename", json={"name": "yuki"})
