@@ -94,6 +94,11 @@ class Project:
     traits: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict, hash=False)
 
+    def last(self, step: str) -> dict[str, Any]:
+        """What a step was last run with; nothing where it was not, or its settings are none."""
+        found = self.settings.get(step)
+        return found if isinstance(found, dict) else {}
+
     @property
     def raw_dir(self) -> Path:
         """What the user brought; read-only to every step but the import."""

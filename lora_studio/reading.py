@@ -35,7 +35,7 @@ def plain(path: str | Path) -> BinaryIO:
 
     def attempt() -> int:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UserError(f"{path} is no file.", "Put it aside.")
+            raise UserError(f"{path} cannot be read: it is no file.", "Put it aside.")
         # should it become a pipe just now, it is not waited for
         return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
 

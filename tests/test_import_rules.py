@@ -25,7 +25,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "patience": {"errors", "holders"},
     "untrusted": {"errors", "patience", "reading"},
     "files": {"errors", "patience", "reading"},
-    "project": {"errors", "files", "staged", "untrusted"},
+    "project": {"errors", "files", "moving", "patience", "reading", "staged", "untrusted"},
     "awake": set(),
     "network": set(),
     "failures": {"errors", "files"},
@@ -48,7 +48,7 @@ MAY_KNOW: dict[str, set[str]] = {
     # What it packs is a project's run; the package itself is imported for its version.
     "overview": {"dataset", "evaluation", "project"},
     # It knows when a training runs.
-    "renaming": {"errors", "files", "project", "reading", "staged", "training"},
+    "renaming": {"errors", "files", "moving", "patience", "project", "reading", "staged", "training", "untrusted"},
     "bundle": BASE | {"__init__", "dataset", "training"},
     "jobs": {"endings", "errors", "failures", "files", "parent", "processes", "progress", "reading"},
     "fetching": {"errors", "files", "patience", "progress", "proxies", "remote"},
@@ -71,7 +71,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "proxies": {"errors"},
     "torch_builds": {"processes"},
     "holders": set(),
-    "moving": {"errors", "files", "patience"},
+    "moving": {"errors", "files", "patience", "reading", "untrusted"},
     "staged": {"errors", "files", "patience", "reading", "untrusted"},
     "owner": {"errors", "files", "reading", "untrusted"},
     "remote": {"errors"},

@@ -108,7 +108,7 @@ def load(project: Project) -> Draft:
     with suppress(UserError, KeyError, TypeError, ValueError, AttributeError):
         return Draft.from_dict(read_json(project.studio_dir / "crop_draft.json"))
     try:
-        return Draft(replace(CropOptions.from_dict(project.settings.get("crop", {})), plan_file=None))
+        return Draft(replace(CropOptions.from_dict(project.last("crop")), plan_file=None))
     except (UserError, TypeError, ValueError, AttributeError):
         return Draft()
 

@@ -145,9 +145,9 @@ def tagger_of(project: Project | None, base: str) -> str:
     from ..demo import checkpoint_path
     from ..tagging.ensemble import members
 
-    used = (project.settings.get("tag") or {}).get("model", "") if project else ""
-    if used:
-        return members(str(used))[0]
+    used = project.last("tag").get("model") if project else ""
+    if isinstance(used, str) and used:
+        return members(used)[0]
     return "demo" if not is_network(base) and Path(base).resolve() == checkpoint_path().resolve() else ""
 
 

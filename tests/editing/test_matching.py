@@ -20,6 +20,7 @@ from lora_studio.editing.index import DatasetIndex, Picture
 from lora_studio.editing.matching import Helpers, Pattern, TooLongError, Wildcards, fold, replaced_plain
 from lora_studio.editing.tokens import count_tokens
 from lora_studio.errors import UserError
+from lora_studio.training.config import TrainingConfig
 
 from .datasets import state, write
 from .filters import NASTY, a_filter, an_index
@@ -306,3 +307,21 @@ def test_absurd_tags_take_no_time() -> None:
     assert normal_form("(" * 20_000 + "x" + ")" * 20_000)
     assert normal_form("((smile:1.2))") == "smile" and count_tokens("a" * 90) == count_tokens("a" * 90)
     assert time.thread_time() - began < 3
+
+
+def test_what_else_people_send_takes_no_time() -> None:
+    """Our own regular expressions: none goes over a text again for each of its characters."""
+    from lora_studio.evaluation.usage import without_loras
+    from lora_studio.training.config import mistakes
+
+    began = time.thread_time()
+    assert without_loras("<lora:" * 50_000) == "<lora:" * 50_000 and without_loras("a, <lora:x:1> b") == "a, b"
+    assert mistakes({"resolution": "512" + " " * 100_000 + "y"}) and not mistakes({"resolution": " 512 x 768 "})
+    config = {"base": "b", "folders": ["f"], "output_name": "n", "output_dir": "o"}
+    for text, fits in (("cosine+" + "1" * 50_000 + "x", False), ("cosine+.25", True), ("sine+1", True), ("linear+0.5", True), ("zeros", True)):
+        try:
+            TrainingConfig.from_dict({**config, "down_lr_weight": text})
+            assert fits, text
+        except UserError:
+            assert not fits, text[:20]
+    assert time.thread_time() - began < 2

@@ -7,7 +7,8 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -98,32 +99,36 @@ def put(path: Path, before: bytes | None) -> None:
         path.write_bytes(before)
 
 
-def spoilt(path: Path, root: Path, texts: dict[str, bytes]) -> Iterator[str]:
+def spoilt(path: Path, root: Path, texts: dict[str, bytes]) -> Generator[str, None, None]:
     """The file as each of the texts, then as what is no file; as it was at last."""
     before = path.read_bytes() if path.is_file() else None
-    for name, text in texts.items():
-        path.write_bytes(whole(text, bytes(8)) if path.suffix == ".safetensors" and name.startswith(("deep", "huge", "list", "NUL")) else text)
-        yield name
-    for name, make in specials(root):
-        put(path, None)
-        make(path)
-        yield name
-    put(path, before)
+    try:
+        for name, text in texts.items():
+            path.write_bytes(whole(text, bytes(8)) if path.suffix == ".safetensors" and name.startswith(("deep", "huge", "list", "NUL")) else text)
+            yield name
+        for name, make in specials(root):
+            put(path, None)
+            make(path)
+            yield name
+    finally:
+        put(path, before)
 
 
-def mutated(path: Path, count: int, rng: random.Random) -> Iterator[bytes]:
+def mutated(path: Path, count: int, rng: random.Random) -> Generator[bytes, None, None]:
     """The file with something odd at one place of what it holds."""
     before = path.read_bytes() if path.is_file() else b""
-    for _ in range(count if before and path.suffix in (".json", ".jsonl", ".safetensors") else 0):
-        if path.suffix == ".safetensors":
-            table, rest = header(before)
-            data = whole(changed(rng, table), rest)
-        else:
-            data = b"\n".join(json.dumps(changed(rng, json.loads(line))).encode() for line in before.splitlines() if path.suffix == ".jsonl")
-            data = data + b"\n" if path.suffix == ".jsonl" else json.dumps(changed(rng, json.loads(before))).encode()
-        path.write_bytes(data)
-        yield data[:500]
-    put(path, before or None)
+    try:
+        for _ in range(count if before and path.suffix in (".json", ".jsonl", ".safetensors") else 0):
+            if path.suffix == ".safetensors":
+                table, rest = header(before)
+                data = whole(changed(rng, table), rest)
+            else:
+                lines = before.splitlines() if path.suffix == ".jsonl" else [before]
+                data = b"".join(json.dumps(changed(rng, json.loads(line))).encode() + b"\n" for line in lines)
+            path.write_bytes(data)
+            yield data[:500]
+    finally:
+        put(path, before or None)
 
 
 def test_every_file_has_its_routes(origin: tuple[Path, dict[str, Path]], same: Any) -> None:
@@ -134,9 +139,10 @@ def test_every_file_has_its_routes(origin: tuple[Path, dict[str, Path]], same: A
 
 def breaks_no_list(client: Any, path: Path, root: Path, what: str, texts: dict[str, bytes], mutations: int, rng: random.Random) -> None:
     for spoiling in (spoilt(path, root, texts), mutated(path, mutations, rng)):
-        for name in spoiling:
-            for route in READ_BY[what]:
-                look(client, route, (what, name))
+        with closing(spoiling):
+            for name in spoiling:
+                for route in READ_BY[what]:
+                    look(client, route, (what, name))
 
 
 @pytest.mark.parametrize("what", READ_BY)
@@ -264,7 +270,8 @@ def test_a_caption_that_cannot_be_read(client: Any, world: dict[str, Path], caps
     found = look(client, PROJECT + "/captions?filter=tag:hat", "")
     assert found["names"] == ["b.png"]
     found = look(client, PROJECT + "/captions", "")
-    assert found["unreadable"] == [["a.txt", f"{world['caption']} is no file."]] and "no file" in found["pictures"]["a.png"]["problem"]
+    said = f"{world['caption']} cannot be read: it is no file."
+    assert found["unreadable"] == [["a.txt", said]] and found["pictures"]["a.png"]["problem"] == said
     body = {"ops": [{"op": "add", "name": "a.png", "tag": "x"}]}
     assert client.post(PREFIX + PROJECT + "/captions/ops", json=body).status_code == 422
     assert main(["captions", str(world["project"].parent), "list"]) == 0
