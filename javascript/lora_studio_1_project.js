@@ -12,12 +12,13 @@
 
             // -- no project yet: those that are there, and a new one -------------------
             async function list() {
-                const {projects, paths_allowed} = await Studio.api.get("projects");
+                const {projects, unreadable, paths_allowed} = await Studio.api.get("projects");
                 if (Studio.state.project) return;
                 shown = null;
                 Studio.fill(page, h("div.ls-card", {}, h("h3", {}, t("New project")), Studio.bringIn({target: make}).node),
                     projects.length ? h("h3", {}, t("Your projects")) : null,
                     h("div.ls-projects", {}, projects.map(card)),
+                    unreadable.map((one) => h("p.ls-run-warning", {title: one.folder}, t("{name} cannot be opened.", {name: one.name}), " ", Studio.ts(one.reason))),
                     paths_allowed ? h("div.ls-row", {}, Studio.button(t("Open another folder…"), byPath, {kind: "small"})) : null);
             }
             function card(one) {

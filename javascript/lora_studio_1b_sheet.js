@@ -75,9 +75,10 @@
         }
         function inTrash(batches) {
             const total = batches.reduce((sum, one) => sum + one.names.length, 0);
-            Studio.fill(trash, total ? h("details.ls-card.ls-sheet-trash", {}, h("summary", {}, t("In the project's trash: {n}", {n: total})), batches.map((one) =>
+            const row = (one) => (one.problem ? h("p.ls-hint", {}, ts(one.problem)) :
                 h("div.ls-row", {}, h("span", {title: one.names.slice(0, 30).join("\n")}, t("{n} {picture|pictures}", {n: one.names.length}), " · ", new Date(1000 * one.time).toLocaleString(Studio.locale.replace("_", "-"))),
-                    Studio.button(t("Bring back"), () => back(project, one.batch), {kind: "small"})))) : null);
+                    Studio.button(t("Bring back"), () => back(project, one.batch), {kind: "small"})));
+            Studio.fill(trash, batches.length ? h("details.ls-card.ls-sheet-trash", {}, h("summary", {}, t("In the project's trash: {n}", {n: total})), batches.map(row)) : null);
         }
 
         function pick(at, event) {

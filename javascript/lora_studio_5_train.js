@@ -68,7 +68,7 @@
                 Studio.fill(cards, CARDS.map(([name, title, text]) => h("button.ls-choice", {type: "button", role: "radio", tabIndex: choice.preset === name || !CARDS.some(([x]) => x === choice.preset) ? 0 : -1, "aria-checked": String(choice.preset === name), dataset: {preset: name}, onclick: () => pick(name)}, h("strong", {}, t(title)), h("span.ls-hint", {}, t(text)))));
                 const mine = form.presets.filter((x) => x.own);
                 Studio.fill(own,
-                    mine.length ? [h("span.ls-hint", {}, t("My presets")), mine.map((x) => h("button.ls-toggle", {type: "button", "aria-pressed": String(choice.preset === x.name), onclick: () => pick(x.name)}, x.name))] : null,
+                    mine.length ? [h("span.ls-hint", {}, t("My presets")), mine.map((x) => h("button.ls-toggle", {type: "button", "aria-pressed": String(choice.preset === x.name), title: x.problem ? Studio.ts(x.problem) : null, onclick: () => pick(x.name)}, x.name, x.problem ? " · " + t("cannot be read") : null))] : null,
                     Studio.button(t("Save as a preset…"), savePreset, {kind: "small"}),
                     Studio.state.session.paths_allowed ? Studio.button(t("Import from kohya…"), importKohya, {kind: "small", title: t("config.toml and dataset.toml of sd-scripts, or the .json of its GUI")}) : null,
                     mine.some((x) => x.name === choice.preset) ? Studio.button(t("Delete this preset"), removePreset, {kind: "small"}) : null);

@@ -25,7 +25,7 @@
             Studio.fill(select,
                 chosen ? null : h("option", {value: "", selected: true, disabled: true}, t("Choose a checkpoint…")),
                 Object.entries(FAMILIES).map(([family, title]) => group(title, checkpoints.filter((c) => c.family === family).map(option))),
-                group(t("Cannot be trained on"), checkpoints.filter((c) => !c.family).map((c) => h("option", {value: c.path, disabled: true}, c.title))),
+                group(t("Cannot be trained on"), checkpoints.filter((c) => !c.family).map((c) => h("option", {value: c.path, disabled: true, title: Studio.ts(c.problem)}, c.title + (/\.safetensors$/i.test(c.title) ? " · " + Studio.ts(c.problem) : "")))),
                 chosen && !known ? group(t("Elsewhere"), [h("option", {value: chosen, selected: true}, chosen)]) : null,
                 Studio.state.session.paths_allowed ? h("option", {value: "…"}, t("Another file…")) : null);
             const found = checkpoints.find((c) => c.path === chosen);

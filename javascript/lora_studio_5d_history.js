@@ -23,7 +23,7 @@
         const row = (r) => h("tr", {class: r.name === shown ? "ls-best" : "", dataset: {run: r.name}},
             h("td", {}, h("input", {type: "checkbox", checked: chosen.has(r.name), "aria-label": t("Compare {name}", {name: Studio.runTime(r.name)}), onchange: (e) => tick(r.name, e.target.checked)})),
             h("td.ls-number", {}, h("button.ls-link", {type: "button", onclick: () => open(r.name)}, Studio.runTime(r.name))),
-            h("td", {title: r.message ? ts(r.message) : null}, Studio.runBadge(r.state)), h("td", {translate: "no"}, r.base), h("td.ls-number", {}, r.epoch || "–"),
+            h("td", {title: r.message ? ts(r.message) : null}, Studio.runBadge(r.state)), h("td", {}, h("span", {translate: "no"}, r.base), r.problem ? h("div.ls-hint", {}, ts(r.problem)) : null), h("td.ls-number", {}, r.epoch || "–"),
             h("td.ls-number", {}, r.total ? r.step + " / " + r.total : "–"), h("td.ls-number", {}, r.loss === null ? "–" : String(+r.loss.toPrecision(3))), h("td.ls-number", {}, r.saved),
             h("td", {}, r.state === "running" ? null : Studio.button(t("Delete"), () => remove(r), {kind: "small"})));
 

@@ -67,8 +67,9 @@
             }
 
             function runChooser() {
-                const options = tests.runs.map((r) => [r.name, [Studio.runTime(r.name), r.recommended ? t("epoch {n} recommended", {n: r.recommended}) : "", r.epochs.length ? "" : t("nothing saved")].filter(Boolean).join(" · ")]);
-                return h("div.ls-test-run", {}, Studio.field(t("Training run"), Studio.select(options, chosen, (name) => { chosen = name; maker = null; Studio.attempt(() => load(true)); }), {inline: true}));
+                const options = tests.runs.map((r) => [r.name, [Studio.runTime(r.name), r.recommended ? t("epoch {n} recommended", {n: r.recommended}) : "", r.epochs.length ? "" : t("nothing saved"), r.problem ? t("cannot be read") : ""].filter(Boolean).join(" · ")]);
+                const problem = (run() || {}).problem;
+                return h("div.ls-test-run", {}, problem ? h("p.ls-run-warning", {}, Studio.ts(problem)) : null, Studio.field(t("Training run"), Studio.select(options, chosen, (name) => { chosen = name; maker = null; Studio.attempt(() => load(true)); }), {inline: true}));
             }
 
             Studio.on("loras", () => soon());

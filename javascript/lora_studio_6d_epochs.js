@@ -42,6 +42,7 @@
                 h("td.ls-epoch-name", {}, x.preview ? h("img", {loading: "lazy", alt: "", src: Studio.api.url(p`projects/${project}/loras/${x.file}/preview`, {v: x.modified})}) : null,
                     h("div", {}, h("strong", {}, name(x), x.epoch === best && !x.partial ? h("span.ls-star", {title: t("recommended")}, " ★") : null),
                         h("div.ls-hint", {}, x.file + " · " + Studio.bytes(x.size)),
+                        x.problem ? h("div.ls-hint", {}, Studio.ts(x.problem)) : null,
                         x.in_lora_dir ? null : h("div.ls-hint", {}, t("not in the LoRA folder")))),
                 report ? ["likeness", "flexibility", "leakage", "score"].map((key) => h("td.ls-number", {}, Studio.percent(s[key]))) : null,
                 h("td.ls-weight", {}, weight),

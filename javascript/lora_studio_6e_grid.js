@@ -42,9 +42,10 @@
             open = name = name || open;
             const mine = ++asked, {grids} = await Studio.api.get(path + "/grids");
             if (mine !== asked) return; // another one was chosen meanwhile
-            if (!name && grids.length) name = grids[0].name;
+            const whole = grids.filter((g) => !g.problem), broken = grids.filter((g) => g.problem);
+            if (!name && whole.length) name = whole[0].name;
             open = name || "";
-            Studio.fill(list, grids.map((g) => h("button.ls-toggle", {type: "button", "aria-pressed": String(g.name === open), title: g.prompts.join("\n"), onclick: () => Studio.attempt(() => look(g.name))},
+            Studio.fill(list, broken.map((g) => h("p.ls-hint", {}, Studio.runTime(g.name) + ": ", Studio.ts(g.problem))), whole.map((g) => h("button.ls-toggle", {type: "button", "aria-pressed": String(g.name === open), title: g.prompts.join("\n"), onclick: () => Studio.attempt(() => look(g.name))},
                 Studio.runTime(g.name) + (g.drawn < g.total ? ` · ${g.drawn} / ${g.total}` : ""))));
             if (!open) return;
             const found = await Studio.api.get(path + p`/grids/${open}`);

@@ -17,6 +17,8 @@ from typing import Any
 
 from .errors import UserError
 from .patience import HeldError, held, is_held, opened, patient, replace, unlink, within
+from .reading import finite, is_deep
+from .reading import read_json as read_json
 
 TEMPORARY_PREFIX = ".tmp-"
 # Windows refuses these in names; the colon and angle brackets would also break <lora:NAME:1> in a prompt.
@@ -107,12 +109,28 @@ def atomic_write_bytes(path: str | Path, data: bytes, sync: bool = False) -> Non
 
 def atomic_write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8 with the line ends it has, whole or not at all."""
-    atomic_write_bytes(path, text.encode("utf-8"))
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        wrong = text[error.start : error.end].encode("ascii", "backslashreplace").decode()
+        raise UserError(f"{path} cannot be written: {wrong} is not valid text.", "Rename the file, or take the character out.") from error
+    atomic_write_bytes(path, data)
 
 
 def atomic_write_json(path: str | Path, obj: Any) -> None:
-    """Write `obj` as readable JSON (UTF-8, not escaped), whole or not at all."""
-    atomic_write_text(path, json.dumps(obj, ensure_ascii=False, indent=2) + "\n")
+    """Write `obj` as readable JSON (UTF-8, not escaped), whole or not at all; a number that is none becomes null."""
+    atomic_write_text(path, json_text(obj))
+
+
+def json_text(obj: Any) -> str:
+    """`obj` as readable JSON. Raises UserError for what is nested too deeply to be read again."""
+    try:
+        plain = finite(obj)
+        if is_deep(plain):
+            raise RecursionError
+        return json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    except RecursionError as error:
+        raise UserError("This cannot be kept: it is nested too deeply.") from error
 
 
 class Rewriter:
@@ -258,18 +276,6 @@ else:
 
     def _unlock(file: int) -> None:
         fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def read_json(path: str | Path) -> Any:
-    """The object in a JSON file. Raises UserError when it is missing or not JSON."""
-    try:
-        return json.loads(patient(lambda: Path(path).read_text(encoding="utf-8-sig")))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist.", "Check the path.") from None
-    except HeldError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}", "Correct the file, or put it aside and start anew.") from error
 
 
 def validate_name(name: str) -> str:

@@ -8,7 +8,8 @@ import subprocess
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -67,6 +68,7 @@ class Jobs:
         self._threads: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
+        self._held: set[str] = set()
 
     def start(self, kind: str, project: str, work: Work, *, join: bool = False) -> Job:
         """Run ``work`` in a thread. One job of a kind at a time for each project.
@@ -82,6 +84,8 @@ class Jobs:
                 return running
             if running is not None:
                 raise UserError("This is running already.", "Wait for its end, or stop it first.")
+            if project and project in self._held:
+                raise UserError("This project is being renamed.", "Wait a moment, then open it under its new name.")
             job = Job(f"{int(time.time())}-{next(self._ids)}", kind, project, started=time.time())
             self._jobs[job.id] = job
             self._stop[job.id] = threading.Event()
@@ -91,6 +95,19 @@ class Jobs:
         self._changed(job)
         thread.start()
         return job
+
+    @contextmanager
+    def held(self, project: str) -> Iterator[None]:
+        """No job of this project begins meanwhile. Raises UserError while one runs."""
+        with self._lock:
+            if project in self._held or any(j.state == RUNNING and j.project == project for j in self._jobs.values()):
+                raise UserError("Something runs for this project.", "Wait for its end, or stop it first.")
+            self._held.add(project)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.discard(project)
 
     def start_command(
         self, kind: str, project: str, command: Sequence[str], environment: Mapping[str, str], cwd: str | None = None, *, join: bool = False

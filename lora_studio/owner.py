@@ -30,6 +30,7 @@ from pathlib import Path
 
 from .errors import UserError
 from .files import atomic_write_bytes, locked
+from .reading import parse_json
 from .untrusted import RefusedError, content, mapping, number, text
 
 FILE = "history_key.json"
@@ -82,10 +83,10 @@ def _key(path: Path | None) -> Key:
 
 def _read(path: Path) -> Key | None:
     try:
-        found = mapping(json.loads(content(path, FILE, 10_000)), FILE)
+        found = mapping(parse_json(content(path, FILE, 10_000)), FILE)
         secret = bytes.fromhex(text(found.get("key"), FILE))
         return Key(secret, number(found.get("made"), FILE)) if len(secret) == 32 else None
-    except (FileNotFoundError, ValueError, RecursionError, RefusedError):
+    except (FileNotFoundError, ValueError, RefusedError):
         return None  # a damaged one is made anew
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .files import TEMPORARY_PREFIX, atomic_write_json, explain_os_error, new_name, read_json, validate_name
+from .files import TEMPORARY_PREFIX, atomic_write_text, explain_os_error, json_text, new_name, read_json, validate_name
+from .staged import repair
 from .untrusted import RefusedError, is_inside, shallow
 
 VERSION = 1
@@ -92,6 +94,11 @@ class Project:
     traits: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict, hash=False)
 
+    def last(self, step: str) -> dict[str, Any]:
+        """What a step was last run with; nothing where it was not, or its settings are none."""
+        found = self.settings.get(step)
+        return found if isinstance(found, dict) else {}
+
     @property
     def raw_dir(self) -> Path:
         """What the user brought; read-only to every step but the import."""
@@ -155,13 +162,14 @@ class Project:
     def open(cls, folder: str | Path) -> Project:
         """Open a project, or a `Loras/<name>/` folder with a `dataset/` and nothing of ours.
 
-        Raises UserError when the folder is neither, or its project.json cannot be used.
+        Raises UserError when the folder is neither, or its project.json cannot be used. A renaming that was broken off is finished first.
         """
         folder = Path(folder)
         path = folder / FILE
+        repair(folder)
         if not folder.is_dir():
             raise UserError(f"There is no project folder {folder}.", "Check the path, or make a project with: new NAME --images DIR")
-        if not path.exists():
+        if not os.path.lexists(path):
             if not (folder / "dataset").is_dir() and not (folder / "raw").is_dir():
                 raise UserError(
                     f"{folder} is not a project: it has neither {FILE} nor a dataset folder.",
@@ -184,9 +192,12 @@ class Project:
 
     def save(self) -> None:
         """Write project.json. Raises UserError when it cannot be written."""
+        atomic_write_text(self.folder / FILE, self.text())
+
+    def text(self) -> str:
+        """What project.json holds."""
         known = {"version": VERSION, "name": self.name, "folder": self.folder.resolve().name}
-        data = {**known, "trigger": self.trigger, "traits": list(self.traits), "settings": self.settings}
-        atomic_write_json(self.folder / FILE, data)
+        return json_text({**known, "trigger": self.trigger, "traits": list(self.traits), "settings": self.settings})
 
 
 def _holds_something(folder: Path) -> bool:

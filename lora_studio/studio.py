@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import untrusted
 from .environment import Environment
 from .errors import UserError
 from .progress import Progress, silent
@@ -126,7 +127,7 @@ class Studio:
         from .crop.options import CropOptions as Options
         from .dataset import quality
 
-        side = quality.smaller_side(str(_stored_options(Options, project.settings.get("crop")).size))
+        side = quality.smaller_side(str(_stored_options(Options, project.last("crop")).size))
         return quality.report(_pictures_home(project), project.studio_dir, side)
 
     def remove_pictures(self, project: Project, where: str, names: Sequence[str]) -> str:
@@ -289,7 +290,7 @@ class Studio:
         from .tagging.taggers import name_of
         from .tagging.wd14 import files_here
 
-        options = _stored_options(Options, project.settings.get("tag"))
+        options = _stored_options(Options, project.last("tag"))
         here = [found for m in self.tagger_models() if m["here"] and (found := files_here(self.tagger_model(m["name"]))) is not None]
         return {
             "options": {**options.to_dict(), "model": name_of(self.projects_dir, options.model, paths_allowed)},
@@ -358,8 +359,7 @@ class Studio:
         from .tagging.taggers import label_files
         from .tagging.vocabulary import suggest, tag_counts
 
-        spelling = project.settings.get("tag", {})
-        underscores, escape = (isinstance(spelling, dict) and spelling.get(name) is True for name in ("underscores", "escape"))
+        underscores, escape = (project.last("tag").get(name) is True for name in ("underscores", "escape"))
         here = tag_counts(project.dataset_dir, now=False)
         others = names.lists(self.projects_dir, lists)
         return [s.to_dict() for s in suggest(text, here, label_files(self.projects_dir), limit, underscores, escape, others)]
@@ -602,7 +602,9 @@ class Studio:
             raise UserError("No base is chosen for this project yet.", "Choose one in the Train step, or give a run: runs PROJECT lists them.")
         from .training.prepare import configure_from_form
 
-        return configure_from_form(self._training_start(project, chosen["base"], chosen.get("preset") or "character"), chosen.get("settings") or {})
+        what = f"The choice of the training in {project.folder}"
+        base, preset = (untrusted.text(chosen.get(name) or default, what) for name, default in (("base", ""), ("preset", "character")))
+        return configure_from_form(self._training_start(project, base, preset), untrusted.mapping(chosen.get("settings") or {}, what))
 
     def _chosen(self, project: Project) -> Any:
         """What was chosen for the last training, as the project's file says; nothing of it that only a look at would tell another machine of us."""
@@ -748,7 +750,12 @@ class Studio:
 
     def bundles(self, project: Project) -> list[dict[str, Any]]:
         """What the page packed of a project, the newest first: file, bytes, changed."""
-        found = [(path.stat(), path.name) for path in self.bundles_dir(project).glob("*.zip") if not path.name.startswith(".")]
+        import os
+
+        from .reading import entries
+
+        files = [p for p in entries(self.bundles_dir(project)) if p.suffix == ".zip" and not p.name.startswith(".") and os.path.isfile(p)]
+        found = [(path.stat(), path.name) for path in files]
         return [{"file": name, "bytes": s.st_size, "changed": s.st_mtime} for s, name in sorted(found, key=lambda one: -one[0].st_mtime)]
 
     def bundle(self, project: Project, run: Run, out: Path | None = None, include_base: bool = False, progress: Progress = silent) -> dict[str, Any]:

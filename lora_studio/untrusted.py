@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import UserError
+from .patience import patient
+from .reading import is_deep, plain
 
 #: bytes of one file's name, and of a text that is no caption, at most
 LONGEST_NAME, LONGEST_TEXT = 255, 100_000
@@ -126,8 +128,8 @@ def first_line(path: Path, what: str, most: int) -> bytes:
 def _read(path: Path, what: str, most: int, read: Callable[[BinaryIO], bytes]) -> bytes:
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise refuse(what, str(path), "is no plain file")
-    with path.open("rb") as file:
-        data = read(file)
+    with plain(path) as file:
+        data = patient(lambda: read(file), path=path)
     if len(data) > most:
         raise refuse(what, str(path), f"is larger than {most // 2**20} MB")
     return data
@@ -166,12 +168,9 @@ def text(value: object, what: str, longest: int = LONGEST_TEXT) -> str:
 
 def shallow(value: Any, what: str, deepest: int = 50) -> Any:
     """A JSON value whose lists and objects lie no deeper in each other: whoever walks through it does not run out of stack."""
-    layer = [value]
-    for _ in range(deepest):
-        layer = [inner for one in layer if isinstance(one, (dict, list)) for inner in (one.values() if isinstance(one, dict) else one)]
-        if not layer:
-            return value
-    raise refuse(what, f"more than {deepest} levels", "is nested too deeply")
+    if is_deep(value, deepest):
+        raise refuse(what, f"more than {deepest} levels", "is nested too deeply")
+    return value
 
 
 def mapping(value: object, what: str) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lora_studio"
-BASE = {"cores", "endings", "errors", "failures", "files", "moving", "network", "patience", "progress", "project", "untrusted"}
+BASE = {"cores", "endings", "errors", "failures", "files", "moving", "network", "patience", "progress", "project", "reading", "untrusted"}
 HEAVY = {"torch", "onnxruntime", "pandas", "diffusers", "transformers", "peft", "accelerate", "gradio"}
 
 # package or module -> what of ours it may import (longest prefix given counts)
@@ -23,9 +23,9 @@ MAY_KNOW: dict[str, set[str]] = {
     "progress": set(),
     "wording": set(),
     "patience": {"errors", "holders"},
-    "untrusted": {"errors"},
-    "files": {"errors", "patience"},
-    "project": {"errors", "files", "patience", "untrusted"},
+    "untrusted": {"errors", "patience", "reading"},
+    "files": {"errors", "patience", "reading"},
+    "project": {"errors", "files", "moving", "patience", "reading", "staged", "untrusted"},
     "awake": set(),
     "network": set(),
     "failures": {"errors", "files"},
@@ -40,26 +40,29 @@ MAY_KNOW: dict[str, set[str]] = {
     "overlay": {"pins"},
     "overlay_install": {
         "endings", "environment", "errors", "files", "longpaths", "moving", "overlay", "patience", "pins", "processes", "progress", "proxies",
+        "reading",
     },
-    "environment": {"endings", "errors", "files", "moving", "overlay", "overlay_install", "parent", "patience", "processes", "progress", "proxies"},
+    "environment": {
+        "endings", "errors", "files", "moving", "overlay", "overlay_install", "parent", "patience", "processes", "progress", "proxies", "reading",
+    },
     # What it packs is a project's run; the package itself is imported for its version.
     "overview": {"dataset", "evaluation", "project"},
     # It knows when a training runs.
-    "renaming": {"errors", "files", "patience", "project", "training", "untrusted"},
+    "renaming": {"errors", "files", "moving", "patience", "project", "reading", "staged", "training", "untrusted"},
     "bundle": BASE | {"__init__", "dataset", "training"},
-    "jobs": {"endings", "errors", "failures", "files", "parent", "processes", "progress"},
+    "jobs": {"endings", "errors", "failures", "files", "parent", "processes", "progress", "reading"},
     "fetching": {"errors", "files", "patience", "progress", "proxies", "remote"},
     "training": BASE | {"backends", "cards", "dataset", "environment", "fetching", "parent", "processes"},
     "host": BASE | {"cards", "demo", "environment", "nvidia", "processes", "training.basefile"},
     "ui": BASE | {"environment", "host", "proxies", "studio", "web"},
     "trainer": {
         "awake", "cards", "cores", "dataset", "endings", "errors", "failures", "files", "nvidia", "parent", "patience", "processes", "progress",
-        "training.config", "training.events", "training.memory", "training.places", "untrusted",
+        "reading", "training.basefile", "training.config", "training.events", "training.memory", "training.places", "untrusted",
     },
     # Of the steps only their settings, to offer them as flags: see the test below.
     "cli": {
         "awake", "crop", "doctor", "editing", "environment", "errors", "evaluation", "failures", "files", "host", "owner", "patience", "progress",
-        "studio", "tagging", "training.config", "training.options", "ui", "wording",
+        "reading", "studio", "tagging", "training.config", "training.options", "ui", "wording",
     },
     "processes": set(),
     "backends": {"pins"},
@@ -68,9 +71,11 @@ MAY_KNOW: dict[str, set[str]] = {
     "proxies": {"errors"},
     "torch_builds": {"processes"},
     "holders": set(),
-    "moving": {"errors", "files", "patience"},
-    "owner": {"errors", "files", "untrusted"},
+    "moving": {"errors", "files", "patience", "reading", "untrusted"},
+    "owner": {"errors", "files", "reading", "untrusted"},
     "remote": {"errors"},
+    "staged": {"errors", "files", "patience", "reading", "untrusted"},
+    "reading": {"errors", "patience"},
 }
 
 
@@ -120,7 +125,7 @@ def test_the_command_line_takes_only_settings_from_the_steps() -> None:
     wrong = []
     for path in sources("cli"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            floors = ("awake", "errors", "failures", "files", "owner", "patience", "progress", "wording")
+            floors = ("awake", "errors", "failures", "files", "owner", "patience", "progress", "reading", "wording")
             doors = ("studio", *floors, "host.standalone", "ui.standalone", None)
             if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module not in doors:
                 wrong += [f"{node.module}.{a.name}" for a in node.names if a.name not in settings and not a.name.endswith("Options")]

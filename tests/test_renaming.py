@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lora_studio import staged
 from lora_studio.errors import UserError
 from lora_studio.project import Project
 from lora_studio.studio import Studio
@@ -98,15 +102,156 @@ def test_all_or_nothing(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None
     """The second of two folders cannot be renamed (on Windows: a LoRA is open): the first is put back."""
     project = Project.create(studio.projects_dir, "hana")
     trained(project, studio)
+    before = tree(studio.projects_dir.parent)
     real, loras = os.rename, studio.lora_dir
     assert loras is not None
 
-    def stubborn(path: Path, target: Path) -> None:
-        if loras in path.parents:
-            raise PermissionError(13, "Permission denied")
-        real(path, target)
+    def stubborn(source: str | Path, target: str | Path) -> None:
+        if loras in Path(source).parents:
+            raise PermissionError(13, "Permission denied", str(source))
+        real(source, target)
 
     monkeypatch.setattr(os, "rename", stubborn)
-    with pytest.raises(UserError, match="cannot be renamed"):
+    with pytest.raises(UserError, match="No permission"):
         studio.rename(project, "yuki")
-    assert project.folder.is_dir() and not (studio.projects_dir / "yuki").exists()
+    assert tree(studio.projects_dir.parent) == before
+
+
+def test_files_in_any_encoding_are_no_obstacle(studio: Studio) -> None:
+    project = Project.create(studio.projects_dir, "hana")
+    run = trained(project, studio)
+    (run / "note.json").write_bytes('{"trigger": "\u732b\u8033"}'.encode("gbk"))
+    (run / "config.json").write_bytes(b"\xff\xfe\x00" + (run / "config.json").read_bytes())
+    (run / "list.json").mkdir()
+    renamed = studio.rename(project, "yuki")
+    assert (renamed.runs_dir / run.name / "note.json").read_bytes() == '{"trigger": "\u732b\u8033"}'.encode("gbk")
+    assert str(renamed.output_dir).encode() in (renamed.runs_dir / run.name / "config.json").read_bytes()
+
+
+def test_a_file_that_changes_meanwhile_is_not_lost(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project.create(studio.projects_dir, "hana")
+    run = trained(project, studio)
+    real = staged.atomic_write_bytes
+
+    def writing(path: Path, data: bytes, sync: bool = False) -> None:
+        with (run / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write("more\n")
+        real(path, data, sync)
+
+    monkeypatch.setattr(staged, "atomic_write_bytes", writing)
+    with pytest.raises(UserError, match="changed just now"):
+        studio.rename(project, "yuki")
+    assert (run / "events.jsonl").read_text(encoding="utf-8").endswith("more\n") and not (studio.projects_dir / "yuki").exists()
+
+
+# -- whatever happens in between --------------------------------------------------------
+
+Tree = dict[str, bytes]
+OPERATIONS = ("rename", "replace", "unlink", "mkdir", "rmdir", "open", "fsync")
+
+
+class KilledError(BaseException):
+    """The process is gone: nothing is done any more, also not what would be done on the way out."""
+
+
+def tree(root: Path) -> Tree:
+    """Every file below a folder, as if it lay elsewhere."""
+    files = (path for path in sorted(root.rglob("*")) if path.is_file() and not path.name.startswith(".renaming-"))
+    own = json.dumps(str(root))[1:-1].encode()
+    return {path.relative_to(root).as_posix(): path.read_bytes().replace(own, b"ROOT") for path in files}
+
+
+def a_project(root: Path, elsewhere: bool) -> tuple[Studio, Project]:
+    studio = Studio(root / "projects", root / "Lora")
+    project = Project.create(root / "other" if elsewhere else studio.projects_dir, "hana")
+    trained(project, studio)
+    if elsewhere:  # as the notebooks leave it
+        (project.folder / "project.json").unlink()
+    return studio, project
+
+
+def disturbed(monkeypatch: pytest.MonkeyPatch, at: int, trouble: str) -> list[int]:
+    """From now on the file operation of this number does not work; returns the count of those begun."""
+    count = [0]
+
+    def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(*arguments: Any, **named: Any) -> Any:
+            count[0] += 1
+            if trouble == "killed" and count[0] >= at:
+                raise KilledError
+            if count[0] == at or (trouble == "broken disk" and count[0] > at):
+                raise OSError(errno.ENOSPC, "No space left on device", str(arguments[0]))
+            return real(*arguments, **named)
+
+        return operation
+
+    for name in OPERATIONS:
+        monkeypatch.setattr(os, name, wrap(getattr(os, name)))
+    return count
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("trouble", ["full disk", "broken disk", "killed"])
+def test_the_old_or_the_new_whatever_happens(tmp_path: Path, trouble: str, elsewhere: bool) -> None:
+    studio, project = a_project(tmp_path / "clean", elsewhere)
+    old = tree(tmp_path / "clean")
+    with pytest.MonkeyPatch.context() as patch:
+        count = disturbed(patch, 10**9, trouble)
+        studio.rename(project, "yuki")
+    new, operations = tree(tmp_path / "clean"), count[0]
+    assert old != new and operations > 15
+    seen = set()
+    for at in range(1, operations + 1):
+        root = tmp_path / str(at)
+        studio, project = a_project(root, elsewhere)
+        said = None
+        with pytest.MonkeyPatch.context() as patch:
+            disturbed(patch, at, trouble)
+            try:
+                studio.rename(project, "yuki")
+            except UserError as error:
+                said = error
+            except KilledError:
+                pass
+        if trouble == "full disk" and said is not None:
+            assert {k: v for k, v in tree(root).items() if "/.renaming/" not in k} == old, at  # at once, before anybody opens it
+        for folder in [path for place in ("projects", "other") if (root / place).is_dir() for path in (root / place).iterdir()]:
+            opened = Project.open(folder)
+        found = tree(root)
+        assert found in (old, new), (at, {k for k in {*found, *new} if found.get(k) != new.get(k)})
+        assert opened.name == ("yuki" if found == new else "hana")
+        assert trouble == "killed" or (said is None) == (found == new) or trouble == "broken disk"
+        seen.add("new" if found == new else "old")
+    assert seen == {"old", "new"}
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        "{", "[]", "{}", {"before": "hana", "after": "../x", "beside": [], "token": "t", "files": [], "fresh": []},
+        {"before": "x", "after": "hana", "beside": ["/etc", "/etc2"], "token": "../../x", "files": [], "fresh": []},
+        {"before": "x", "after": "hana", "beside": [], "token": "t", "files": ["../../stolen.json"], "fresh": []},
+        {"before": "x", "after": "hana", "beside": [], "token": "t", "files": ["/abs.json"], "fresh": []},
+    ],
+)  # fmt: skip
+def test_a_plan_that_somebody_sent_moves_nothing(studio: Studio, plan: Any) -> None:
+    project = Project.create(studio.projects_dir, "hana")
+    trained(project, studio)
+    stage = project.folder / ".renaming"
+    stage.mkdir()
+    (stage / "new-0").write_bytes(b"evil")
+    before = {k: v for k, v in tree(studio.projects_dir.parent).items() if "/.renaming/" not in k}
+    (stage / "plan.json").write_text(plan if isinstance(plan, str) else json.dumps(plan), encoding="utf-8")
+    assert Project.open(project.folder).name == "hana"
+    assert {k: v for k, v in tree(studio.projects_dir.parent).items() if "/.renaming/" not in k} == before
+    assert studio.rename(project, "yuki").name == "yuki"
+
+
+def test_a_plan_that_somebody_sent_does_not_move_other_folders(studio: Studio, tmp_path: Path) -> None:
+    project = Project.create(studio.projects_dir, "hana")
+    other = tmp_path / "models" / "Lora" / "other"
+    other.mkdir(parents=True)
+    (project.folder / ".renaming").mkdir()
+    plan = {"before": "x", "after": "hana", "beside": [str(other), str(other) + "2"], "token": "t", "files": [], "fresh": []}
+    (project.folder / ".renaming" / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    assert Project.open(project.folder).name == "hana" and other.is_dir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import unicodedata
 import zipfile
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO
 from ..dataset import SUFFIXES
 from ..errors import UserError
 from ..files import FORBIDDEN, RESERVED, validate_name
+from ..reading import parse_json
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -72,7 +72,7 @@ def read_manifest(archive: zipfile.ZipFile, name: str) -> Manifest:
         info = archive.getinfo(MANIFEST)
         if info.file_size > LIMIT:
             raise ValueError("its list of files is too long")
-        data = json.loads(archive.read(info).decode("utf-8"))
+        data = parse_json(archive.read(info))
         if data.pop("format") > FORMAT:
             raise UserError(f"{name} was made by a newer Lora Studio.", "Update Lora Studio on this machine.")
         files = {str(k): (int(v[0]), str(v[1])) for k, v in data.pop("files").items()}

@@ -10,6 +10,8 @@ import socket
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from ..reading import parse_json
+
 #: a whole path within a sentence, of any system: a drive, a share, or a folder at the top with something in it
 IN_TEXT = re.compile(r"""(?<![\w/\\.:~-])(?:[A-Za-z]:[\\/]|\\\\[?.\w]|~[\\/]|/(?=[^\s/"'<>|]+/))[^"'<>|*?:;,\r\n]*[^"'<>|*?:;,.)\]\s]""")
 WHOLE = re.compile(r"(?:[A-Za-z]:[\\/]|\\\\[^\\]|~[\\/]|/(?=[^/\s]+/))(?!.*, )[^\r\n]*")
@@ -49,8 +51,8 @@ def plain_value(value: Any, key: str = "") -> Any:
 def plain_json(data: bytes) -> bytes:
     """A JSON file of ours; as it is, where it is none."""
     try:
-        return json.dumps(plain_value(json.loads(data.decode("utf-8-sig"))), ensure_ascii=False, indent=2).encode("utf-8")
-    except (ValueError, RecursionError):
+        return json.dumps(plain_value(parse_json(data, forgiving=True)), ensure_ascii=False, indent=2).encode("utf-8")
+    except ValueError:
         return plain_text(data.decode("utf-8", "replace")).encode("utf-8")
 
 
@@ -59,8 +61,8 @@ def plain_lines(data: bytes) -> bytes:
     lines = []
     for line in data.decode("utf-8", "replace").split("\n"):
         try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
+            event = parse_json(line, forgiving=True)
+        except ValueError:
             lines.append(plain_text(line))
             continue
         if isinstance(event, dict):

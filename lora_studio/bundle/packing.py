@@ -23,6 +23,7 @@ from ..patience import opened
 from ..progress import Progress, silent
 from ..project import FILE as PROJECT_FILE
 from ..project import Project
+from ..reading import parse_json
 from ..training.basefile import family_of, read_header
 from ..training.config import TrainingConfig
 from ..training.events import read_events
@@ -103,9 +104,9 @@ def _settings(config: TrainingConfig, folders: Sequence[Mapping[str, Any]]) -> b
 def _project_settings(data: bytes) -> bytes:
     """The project's settings without folders of this machine that were chosen for its training: the run has them with it."""
     try:
-        found = json.loads(data.decode("utf-8-sig"))
+        found = parse_json(data, forgiving=True)
         found.get("settings", {}).pop("folders", None)
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, AttributeError):
         return plain_json(data)
     return plain_json(json.dumps(found, ensure_ascii=False).encode("utf-8"))
 

@@ -7,7 +7,6 @@ import json
 import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,11 @@ from ..project import is_project_name
 from ..training.basefile import read_header
 from ..training.config import TrainingConfig
 from ..training.events import FILE as EVENTS
-from ..training.events import RunEvent, read_events
+from ..training.events import RunEvent, parse, read_events
 from ..training.places import granted, may_write
 from ..training.runs import PROCESS, Run
 from ..training.saved import name_of
-from ..untrusted import RefusedError, own_folder
+from ..untrusted import own_folder
 from .manifest import Manifest, Model, blocks, hash_of, read_manifest, size_of
 
 MB = 1_000_000
@@ -117,7 +116,7 @@ class _Placing:
         if Run(self.run_dir).alive():
             raise UserError(f"The run {self.manifest.run} is running here.", "Wait for its end, or stop it first.")
         here = [(e.seq, e.type, e.time) for e in read_events(self.run_dir / EVENTS)]
-        there = [(e["seq"], e["type"], e["time"]) for e in self._events()]
+        there = [(e.seq, e.type, e.time) for e in self._events()]
         shorter = min(len(here), len(there))
         if here[:shorter] != there[:shorter]:
             raise UserError(
@@ -126,15 +125,9 @@ class _Placing:
             )
         return len(here) > len(there)
 
-    def _events(self) -> list[dict[str, Any]]:
-        found = []
-        if self.prefix + EVENTS in self.manifest.files:
-            for line in self.archive.read(self.prefix + EVENTS).decode("utf-8", "replace").split("\n"):
-                with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError, RefusedError):
-                    event = json.loads(line)
-                    RunEvent.from_dict(event)
-                    found.append(event)
-        return found
+    def _events(self) -> list[RunEvent]:
+        there = self.prefix + EVENTS in self.manifest.files
+        return list(parse(self.archive.read(self.prefix + EVENTS))) if there else []
 
     def _has_pictures(self) -> bool:
         dataset = self.folder / "dataset"
@@ -213,14 +206,15 @@ class _Placing:
             (self.run_dir / name).mkdir(parents=True, exist_ok=True)
         events = self._events()
         for event in events:
-            if event["type"] == "checkpoint":
-                if not (file := name_of(event)):
-                    event["path"] = event["lora_path"] = ""
+            if event.type == "checkpoint":
+                told = event.data
+                if not (file := name_of(told)):
+                    told["path"] = told["lora_path"] = ""
                     continue
-                event["path"] = str((self.folder / "output" / file).absolute())
-                event["lora_path"] = str(((self._lora_folder() or self.folder / "output") / file).absolute())
+                told["path"] = str((self.folder / "output" / file).absolute())
+                told["lora_path"] = str(((self._lora_folder() or self.folder / "output") / file).absolute())
         if events:
-            atomic_write_text(self.run_dir / EVENTS, "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in events))
+            atomic_write_text(self.run_dir / EVENTS, "".join(json.dumps(e.to_dict(), ensure_ascii=False) + "\n" for e in events))
             if not (self.run_dir / PROCESS).is_file():  # it was started, though by nobody on this machine
                 atomic_write_json(self.run_dir / PROCESS, {"pid": 0, "created": 0, "began": 0})
 
@@ -231,7 +225,7 @@ class _Placing:
 
     def _own_lora_dir(self) -> str:
         """Where the run, as it is here, puts its LoRAs too; nothing where nobody on this machine allowed it."""
-        named = Run(self.run_dir).told().get("lora_dir")
+        named = Run(self.run_dir).told()[0].get("lora_dir")
         if not isinstance(named, str) or not named:
             return ""
         if may_write(named, [self.folder, *map(Path, granted(self.run_dir).places)]):

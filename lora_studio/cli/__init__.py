@@ -16,6 +16,7 @@ from ..failures import explained
 from ..files import told_os_error
 from ..owner import key
 from ..patience import opened
+from ..reading import finite
 from ..studio import Studio, _plain
 from . import captions, carrying, pictures, start, testing, training
 from .console import Handler, Parser, printable, utf8_consoles
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _report(args, known.message, f"{known.hint}\n{hint.removesuffix('; please report them.')}", 1)
         return _report(args, f"Something went wrong inside Lora Studio: {type(error).__name__}: {error}", hint, 1)
     if args.json:
-        print(json.dumps(_plain(result.to_dict() if hasattr(result, "to_dict") else result), ensure_ascii=False, indent=2))
+        plain = finite(_plain(result.to_dict() if hasattr(result, "to_dict") else result))
+        print(json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False))
     return 0
 
 

@@ -160,6 +160,7 @@ def _captions(args: argparse.Namespace, studio: Studio) -> Any:
         found = studio.captions(project, args.filter)
         for name in found["names"]:
             say(args, name)
+        say_left_out(args, found["unreadable"])
         return {"names": found["names"], "total": found["total"]}
     if args.action == "odd":
         odd = studio.odd_captions(project, args.encoding)["found"]

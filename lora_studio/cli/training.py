@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import UserError
 from ..progress import ConsoleProgress
 from ..studio import Studio
-from .console import Add, progress_of, say
+from .console import Add, progress_of, say, say_left_out
 
 
 def _train(args: argparse.Namespace, studio: Studio) -> Any:
@@ -119,6 +119,7 @@ def _runs(args: argparse.Namespace, studio: Studio) -> Any:
         states = studio.runs(studio.open(words[0]))
         for s in states:
             say(args, f"{Path(s.folder).name}  {s.state:9}  step {s.step}/{s.total_steps}  {len(s.checkpoints)} saved")
+        say_left_out(args, [(Path(s.folder).name, s.problem) for s in states if s.problem])
         if not states:
             say(args, "No runs yet.")
         return {"runs": [s.to_dict() for s in states]}

@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..files import atomic_write_json, read_json
 from ..patience import opened, unlink
 from ..project import Project, in_place
+from ..reading import parse_lines
 from ..untrusted import content, refuse, text, whole
 from .choices import LONGEST, PLAN
 from .looks import Stamp, as_stamp, stamp_of
@@ -131,12 +132,11 @@ def _loaded(project: Project, plan_stamp: Stamp | None, journal_stamp: Stamp | N
             source, output, quality = stamps.get(entry.key, (None, None, plan.options.quality))
             applied.made[entry.key] = Made(entry, entry.output_stem + plan.options.suffix, quality, source, output)
     try:
-        lines = content(_journal(project), PLAN, LARGEST).decode("utf-8", "replace").splitlines()
+        lines = list(parse_lines(content(_journal(project), PLAN, LARGEST)))
     except (OSError, UserError):
         return applied
-    for line in lines:
-        with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError):  # the last line may be cut off
-            found = json.loads(line)
+    for found in lines:
+        with suppress(ValueError, KeyError, TypeError, IndexError, AttributeError, UserError):
             if "begun" in found:
                 name, time, size = found["begun"]
                 applied.begun[text(name, PLAN, LONGEST)] = as_stamp((time, size))
@@ -200,5 +200,5 @@ def _stamps(project: Project) -> dict[str, tuple[Stamp | None, Stamp | None, int
     try:
         rows = read_json(plan_path(project)).get("stamps", {})
         return {name: (as_stamp((a, b)), as_stamp((c, d)), whole(quality, PLAN, 0, 100)) for name, (a, b, c, d, quality) in rows.items()}
-    except (UserError, TypeError, ValueError, AttributeError, RecursionError):
+    except (UserError, TypeError, ValueError, AttributeError, IndexError):
         return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -104,14 +105,10 @@ def redo(draft: Draft) -> Draft:
 
 def load(project: Project) -> Draft:
     """The stored draft; without one (or with a damaged one) the options of the last crop and no choices."""
-    path = project.studio_dir / "crop_draft.json"
-    if path.exists():
-        try:
-            return Draft.from_dict(read_json(path))
-        except (UserError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
-            pass
+    with suppress(UserError, KeyError, TypeError, ValueError, AttributeError):
+        return Draft.from_dict(read_json(project.studio_dir / "crop_draft.json"))
     try:
-        return Draft(replace(CropOptions.from_dict(project.settings.get("crop", {})), plan_file=None))
+        return Draft(replace(CropOptions.from_dict(project.last("crop")), plan_file=None))
     except (UserError, TypeError, ValueError, AttributeError):
         return Draft()
 

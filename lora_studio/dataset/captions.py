@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import atomic_write_text
-from ..patience import HeldError, patient
+from ..reading import read_bytes
 from ..untrusted import leads_out
 
 # Line ends separate too (other trainers read the first line only), and the full-width comma of Chinese keyboards.
@@ -109,12 +109,15 @@ def problem(path: str | Path) -> str:
     """Why a file is no caption to be read or written, or "" (also where there is none): it is too large, or a link that leads out of the project."""
     try:
         found = os.lstat(path)
-        if stat.S_ISLNK(found.st_mode):
-            if leads_out(Path(path)):
-                return "it is a link to a file outside of this project."
-            found = os.stat(path)
     except OSError:
         return ""  # not there, or reading it says more
+    if stat.S_ISLNK(found.st_mode):
+        if leads_out(Path(path)):
+            return "it is a link to a file outside of this project."
+        try:
+            found = os.stat(path)
+        except OSError:
+            return "it is a link to a file that is not there."
     if not stat.S_ISREG(found.st_mode):
         return "it is not a file."
     return TOO_LARGE if found.st_size > LARGEST else ""
@@ -128,13 +131,11 @@ def caption_bytes(path: str | Path) -> bytes | None:
     if why := problem(path):
         raise CaptionError(Path(path), why)
     try:
-        return patient(Path(path).read_bytes, path=path)
-    except FileNotFoundError:
+        return read_bytes(path, LARGEST)
+    except UserError:
+        if os.path.lexists(path):
+            raise
         return None
-    except HeldError:
-        raise
-    except OSError as error:
-        raise UserError(f"The caption {path} cannot be read: {error.strerror}.", "Check the file's permissions.") from error
 
 
 def read_caption(path: str | Path) -> Caption:

@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..files import atomic_write_bytes
 from ..patience import within
 from ..project import is_in_place
+from ..reading import finite, parse_json
 from ..untrusted import content
 
 VERSION = 1
@@ -42,12 +43,12 @@ class Remembered:
 
     def refresh(self) -> None:
         """Take in what another process has written since; what is known here already stays."""
-        with self._lock, suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError):
+        with self._lock, suppress(OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
             written = self.path.stat().st_mtime_ns
             if written == self._read_at:
                 return
             self._read_at = written
-            found = json.loads(content(self.path, self.path.name, LARGEST))
+            found = parse_json(content(self.path, self.path.name, LARGEST))
             if found["version"] == VERSION and found["kind"] == self.kind:
                 self._facts = {**{str(name): (str(stamp), fact) for name, (stamp, fact) in found["files"].items()}, **self._facts}
 
@@ -73,7 +74,7 @@ class Remembered:
         with self._lock:
             if not self._changed:
                 return
-            data = json.dumps({"version": VERSION, "kind": self.kind, "files": self._facts}, separators=(",", ":"))
+            data = json.dumps({"version": VERSION, "kind": self.kind, "files": finite(self._facts)}, separators=(",", ":"))
             with suppress(OSError, UserError), within(1, ask=False):
                 if not is_in_place(self.path.parent):
                     return

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import atomic_write_json, explain_os_error, locked, read_json
+from ..files import atomic_write_json, explain_os_error, locked
 from ..moving import move_all
 from ..patience import rmdir, unlink
 from ..project import Project
-from ..untrusted import mapping, name_in, sequence
+from ..reading import read_object
+from ..untrusted import name_in, sequence
 from .items import is_picture_name
 from .listing import picture_path
 
@@ -61,15 +62,22 @@ def take_out(project: Project, where: str, names: Sequence[str]) -> str:
 
 
 def batches(project: Project) -> list[dict[str, Any]]:
-    """What lies in the trash, the newest first: {batch, where, names of pictures, time (seconds since 1970)}. Damaged ones are passed over."""
+    """What lies in the trash, the newest first: {batch, where, names of pictures, time (seconds since 1970)}; of a damaged one {…, problem}."""
     settle(project)
     found = []
     for record in (project.folder / FOLDER).glob(f"pictures_*/{FILE}"):
-        with suppress(UserError, OSError):
+        try:
+            time = os.stat(record, follow_symlinks=False).st_mtime
             where, names, _ = _known(project, record.parent)
-            pictures = [name for name in names if picture_path(record.parent, name) is not None]
-            if pictures:
-                found.append({"batch": record.parent.name, "where": where, "names": pictures, "time": record.stat().st_mtime})
+            _folder(project, where)
+        except UserError as error:
+            if os.path.lexists(record):
+                found.append({"batch": record.parent.name, "where": "", "names": [], "time": time, "problem": error.message})
+            continue
+        except OSError:
+            continue  # it was just put back
+        if pictures := [name for name in names if picture_path(record.parent, name) is not None]:
+            found.append({"batch": record.parent.name, "where": where, "names": pictures, "time": time})
     return sorted(found, key=lambda one: one["time"], reverse=True)
 
 
@@ -129,7 +137,7 @@ def _known(project: Project, batch: Path) -> tuple[str, list[str], bool]:
     Raises UserError for a record that is not to be followed.
     """
     what = f"The trash of {project.name}"
-    known: Any = mapping(read_json(project.own(batch) / FILE), what)
+    known = read_object(project.own(batch) / FILE)
     names = [name_in(batch, name, what) for name in sequence(known.get("names"), what)]
     return str(known.get("where")), [name for name in names if is_picture_name(name) or name.lower().endswith(BESIDE)], known.get("done") is not False
 

@@ -16,6 +16,7 @@ from .traits import GROUPS, OPTIONAL_GROUPS, Trait, classify, normal_form
 Tags = tuple[str, ...]
 Edit = Callable[..., Tags]
 Sort = Literal[False, "alphabetical", "frequency"]
+MOST_SEARCHES = 50
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class EditOptions:
             wrong.append(f"the trigger {self.trigger!r} is not one tag")
         if wrong:
             raise UserError("The edit cannot be done: " + "; ".join(wrong) + ".", "A tag is a word or words without commas or line breaks.")
+        if len(self.search) > MOST_SEARCHES:
+            raise UserError(f"An edit has at most {MOST_SEARCHES} searches.", "Do the others in a second one.")
         for search in self.search:
             search.check()
         self.groups()
@@ -262,7 +265,7 @@ def make_edit(captions: Sequence[Tags], options: EditOptions) -> tuple[Edit, tup
     """
     options.check()
     dropped = {normal_form(tag) for tag in options.remove}
-    searches = [search.function() for search in options.search]
+    searches = _searches(captions, options)
     protected = options.trigger
 
     def start(tags: Tags) -> Tags:
@@ -301,10 +304,21 @@ def make_edit(captions: Sequence[Tags], options: EditOptions) -> tuple[Edit, tup
 
 def count_matches(captions: Iterable[Tags], options: EditOptions) -> int:
     """How often the searches of an edit find something, one after the other as they are applied."""
-    functions = [search.function() for search in options.search]
+    given = list(captions)
+    functions = _searches(given, options)
     total = 0
-    for tags in captions:
+    for tags in given:
         for function in functions:
             tags, count = function(tags)
             total += count
     return total
+
+
+def _searches(captions: Sequence[Tags], options: EditOptions) -> list[Callable[[Tags], tuple[Tags, int]]]:
+    """The searches of an edit, each prepared for what those before it make of these captions."""
+    functions = []
+    for place, search in enumerate(options.search, 1):
+        functions.append(function := search.function(captions))
+        if place < len(options.search):
+            captions = [function(tags)[0] for tags in captions]
+    return functions

@@ -20,6 +20,7 @@ from ..dataset import PictureError, image_size, parse_tags
 from ..dataset.captions import CaptionError, caption_bytes, decode
 from ..dataset.items import is_own, is_picture_name
 from ..errors import UserError
+from ..patience import TIDYING, within
 from ..untrusted import leads_out
 from . import journal
 from .journal import Applied, Journal, Stamp
@@ -96,7 +97,7 @@ class DatasetIndex:
     def refresh(self, now: bool = False) -> set[str]:
         """Notice what changed on disk; the names of the pictures concerned. now: even if the last look was a moment ago.
 
-        Raises UserError when the folder or a caption cannot be read.
+        Raises UserError when the folder cannot be read.
         """
         with self.lock:
             if not now and time.monotonic() - self._looked < LOOK_EVERY:
@@ -104,10 +105,12 @@ class DatasetIndex:
             names, stamps = self._listing()
             first = not self._stamps
             changed = self._follow_pictures(names)
-            for caption, stamp in stamps.items():
-                if self._stamps.get(caption, _UNSURE) == stamp and not changed.intersection(self._owners[caption]):
-                    continue
-                changed.update(self._read(caption, stamp))
+            with within(TIDYING):
+                for caption, stamp in stamps.items():
+                    known = self._stamps.get(caption, _UNSURE) == stamp
+                    if known and not changed.intersection(self._owners[caption]):
+                        continue
+                    changed.update(self._read(caption, stamp))
             self._looked = time.monotonic()
             if changed and not first:
                 self.revision += 1
@@ -120,7 +123,7 @@ class DatasetIndex:
             for entry in os.scandir(self.folder):
                 name = entry.name
                 if name[-4:].lower() == ".txt":
-                    found = entry.stat(follow_symlinks=not entry.is_symlink() or is_own(entry, self.folder))
+                    found = entry.stat(follow_symlinks=not entry.is_symlink() or (is_own(entry, self.folder) and os.path.exists(entry.path)))
                     texts[_case(name)] = (found.st_mtime_ns, found.st_size)
                 elif (name in pictures or (is_picture_name(name) and entry.is_file())) and is_own(entry, self.folder):
                     names.append(name)
@@ -153,7 +156,9 @@ class DatasetIndex:
             data = None if stamp is None else caption_bytes(self.folder / caption)
         except CaptionError as error:
             problem = error.reason
-        sure = stamp is None or stamp[0] < began - SURE_AFTER
+        except UserError as error:  # the others are shown all the same
+            problem = error.message
+        sure = stamp is None or (stamp[0] < began - SURE_AFTER and not problem)
         return self._set(caption, data, stamp if sure else _UNSURE, problem)
 
     def _set(self, caption: str, data: bytes | None, stamp: Stamp | None, problem: str = "") -> list[str]:
@@ -213,7 +218,7 @@ class DatasetIndex:
         with self.lock:
             path = self.folder / caption
             try:
-                found = os.lstat(path) if leads_out(path) else path.stat()
+                found = path.stat() if os.path.exists(path) and not leads_out(path) else os.lstat(path)
                 stamp: Stamp | None = (found.st_mtime_ns, found.st_size)
             except FileNotFoundError:
                 stamp = None

@@ -5,7 +5,6 @@ A picture is named by its full path or by its file name with ending: never by th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -13,7 +12,7 @@ from typing import Any, Literal
 
 from ..dataset import format_tags, parse_tags
 from ..errors import UserError
-from ..files import atomic_write_json
+from ..files import atomic_write_json, read_json
 from .dataset_edits import record_captions
 from .edits import Tags, added
 from .index import DatasetIndex, open_index
@@ -54,9 +53,9 @@ def write(path: str | Path, dataset_dir: str | Path, full_path: bool = True, nam
 def read(path: str | Path) -> dict[str, dict[str, Any]]:
     """A metadata file. Raises UserError for one that is none."""
     try:
-        return check(json.loads(Path(path).read_text(encoding="utf-8-sig")), str(path))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}", "Give a metadata file as kohya's scripts write it.") from error
+        return check(read_json(path), str(path))
+    except UserError as error:
+        raise UserError(error.message, "Give a metadata file as kohya's scripts write it.") from error
 
 
 def check(data: Any, where: str = "The file") -> dict[str, dict[str, Any]]:

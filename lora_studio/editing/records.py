@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..dataset.captions import LARGEST
+from ..reading import parse_json
 from ..untrusted import RefusedError, content, file_name, first_line, mapping, number, refuse, sequence, shallow, text, whole
 
 LARGEST_ENTRY = 2**28  # bytes: 50,000 long captions before and after
@@ -89,7 +89,7 @@ def entry_id(value: object) -> str:
 
 def read_state(path: Path) -> State:
     """What a state.json says. Raises UserError for one that nobody of us wrote, ValueError, KeyError or OSError for a damaged one."""
-    data = mapping(json.loads(content(path, HISTORY, LARGEST_STATE)), HISTORY)
+    data = mapping(parse_json(content(path, HISTORY, LARGEST_STATE)), HISTORY)
     done, undone = (tuple(entry_id(one) for one in sequence(data[name], HISTORY)) for name in ("done", "undone"))
     last = whole(data["last"], HISTORY, 0, 10**11)
     if len({*done, *undone}) < len(done) + len(undone) or any(int(one) > last for one in (*done, *undone)):
@@ -114,7 +114,7 @@ def _pending(data: object, done: tuple[str, ...], undone: tuple[str, ...], last:
 
 def read_entry(path: Path) -> Entry:
     """What an entry was, without its bytes."""
-    data = mapping(json.loads(first_line(path, HISTORY, LARGEST_HEAD)), HISTORY)
+    data = mapping(parse_json(first_line(path, HISTORY, LARGEST_HEAD)), HISTORY)
     if entry_id(data["id"]) != path.stem:
         raise refuse(HISTORY, data["id"], "is the id of another edit")
     when, count = number(data["when"], HISTORY, 0, 1e11), whole(data["count"], HISTORY, 0, MOST_FILES)
@@ -123,7 +123,7 @@ def read_entry(path: Path) -> Entry:
 
 def read_changes(path: Path, folder: Path) -> tuple[FileChange, ...]:
     """The bytes of an entry, of captions of `folder`: all of it is right, or nothing is returned."""
-    rows = sequence(json.loads(content(path, HISTORY, LARGEST_ENTRY).split(b"\n")[1]), HISTORY, MOST_FILES)
+    rows = sequence(parse_json(content(path, HISTORY, LARGEST_ENTRY).split(b"\n")[1]), HISTORY, MOST_FILES)
     found = []
     for row in rows:
         name, before, after = sequence(row, HISTORY, 3)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..dataset import format_tags, parse_tags
 from ..errors import UserError
+from .matching import Pattern, replaced_plain
 from .traits import normal_form
 
-try:
-    from re import _constants, _parser  # type: ignore[attr-defined]
-except ImportError:  # Python 3.10
-    import sre_constants as _constants
-    import sre_parse as _parser
-
 Tags = tuple[str, ...]
-PATIENCE = 5.0  # seconds that a search over all captions may take
-MANY = 25  # repeats from which on two of them inside each other may take forever
+PATIENCE = 3.0  # seconds that a regular expression may take over all captions
+MOST = 1_000_000  # characters of a caption after a replacement
 
 
 @dataclass(frozen=True)
@@ -47,93 +42,79 @@ class Search:
             raise UserError(f"{self.scope!r} is neither tag nor part nor caption.")
         if not self.find.strip():
             raise UserError("There is nothing to look for.", "Write the text to be replaced.")
-        pattern = self.compiled()
-        try:
-            if self.regex:
-                _parser.parse_template(self._template(), pattern)
-        except (re.error, IndexError) as error:
-            raise UserError(f"The replacement {self.new!r} cannot be used: {error}.", "Groups are written $1, $2, …") from error
+        if self.regex:
+            self._pattern.check(self._template)
 
+    @property
     def _template(self) -> str:
         return re.sub(r"\$(\d)", r"\\g<\1>", self.new)
 
-    def compiled(self) -> re.Pattern[str]:
-        """The pattern. Raises UserError for one that is none, or that could take forever."""
-        flags = 0 if self.match_case else re.IGNORECASE
-        if not self.regex:
-            return re.compile(re.escape(self.find), flags)
-        try:
-            parsed = _parser.parse(self.find, flags)
-            pattern = re.compile(self.find, flags)
-        except (re.error, RecursionError, OverflowError) as error:
-            hint = "To look for the text as it is, untick the box for regular expressions."
-            raise UserError(f"{self.find!r} is not a regular expression: {error}.", hint) from error
-        if _nested(parsed):
-            raise UserError(
-                f"{self.find!r} repeats something that is repeated itself: that can take forever.", "Take one of the two + or * away, as in (a+)+."
-            )
-        return pattern
+    @property
+    def _pattern(self) -> Pattern:
+        return Pattern(self.find, self.match_case)
 
-    def function(self) -> Callable[[Tags], tuple[Tags, int]]:
-        """From tags to the tags after the replacement and the number of matches. Raises UserError when matching takes too long."""
+    def function(self, captions: Iterable[Tags] = ()) -> Callable[[Tags], tuple[Tags, int]]:
+        """From tags to the tags after the replacement and the number of matches. captions: what it will be used for, to be looked through at once.
+
+        Raises UserError when a regular expression takes too long, as the function does for tags that are none of those.
+        """
         self.check()
-        pattern = self.compiled()
-        literal = self.new
-        new: Any = self._template() if self.regex else lambda match: literal
-        until = time.monotonic() + PATIENCE
-        form = normal_form(self.find)
+        within = Known(self)
+        if self.scope == "caption":
+            within.learn(map(format_tags, captions))
 
-        def in_text(text: str) -> tuple[str, int]:
-            if time.monotonic() > until:
-                raise UserError("This search takes too long.", "Use a simpler regular expression.")
-            return pattern.subn(new, text)
-
-        def in_tag(tag: str) -> tuple[str, int]:
-            if self.scope == "part":
-                return in_text(tag)
-            if not self.regex:
-                found = tag == self.find.strip() if self.match_case else normal_form(tag) == form
-                return (literal, 1) if found else (tag, 0)
-            match = pattern.fullmatch(tag)
-            return (match.expand(new), 1) if match else (tag, 0)
-
-        class Known(dict[str, tuple[Tags, int]]):
-            """What becomes of a tag; the same few thousand stand in ten thousand captions."""
-
-            def __missing__(self, tag: str) -> tuple[Tags, int]:
-                text, count = in_tag(tag)
-                self[tag] = found = (parse_tags(text) if count else (tag,), count)
-                return found
-
-        known = Known()
-
-        def edit(tags: Tags) -> tuple[Tags, int]:
-            if self.scope == "caption":
-                text, count = in_text(format_tags(tags))
+            def edit(tags: Tags) -> tuple[Tags, int]:
+                text, count = within[format_tags(tags)]
                 return (parse_tags(text), count) if count else (tags, 0)
-            results = [known[tag] for tag in tags]
+
+            return edit
+        within.learn(tag for tags in captions for tag in tags)
+        known: dict[str, tuple[Tags, int]] = {}
+
+        def becomes(tag: str) -> tuple[Tags, int]:
+            if tag not in known:
+                text, count = within[tag]
+                known[tag] = (parse_tags(text) if count else (tag,), count)
+            return known[tag]
+
+        def edit_tags(tags: Tags) -> tuple[Tags, int]:
+            results = [becomes(tag) for tag in tags]
             count = sum([n for _, n in results])
             return (tuple(one for some, _ in results for one in some), count) if count else (tags, 0)
 
-        return edit
+        return edit_tags
+
+    def one(self, text: str) -> tuple[str, int]:
+        """What becomes of one text, and the number of matches; not for regular expressions."""
+        if self.scope != "tag":
+            return replaced_plain(text, self.find, self.new, self.match_case, max(MOST, len(text)))
+        found = text == self.find.strip() if self.match_case else normal_form(text) == normal_form(self.find)
+        return (self.new, 1) if found else (text, 0)
+
+    def expressed(self, texts: list[str], seconds: float) -> dict[str, tuple[str, int]]:
+        """The same of several by the regular expression."""
+        found = self._pattern.replaced(texts, self._template, self.scope == "tag", seconds)
+        return {text: found.get(text, (text, 0)) for text in texts}
 
 
-def _nested(parsed: Any, inside: bool = False) -> bool:
-    """Whether an unlimited repeat contains another one."""
-    repeats = {getattr(_constants, name, None) for name in ("MAX_REPEAT", "MIN_REPEAT")}
-    for operation, value in parsed:
-        long = operation in repeats and value[1] >= MANY
-        if long and inside:
-            return True
-        if any(_nested(part, inside or long) for part in _parts(value)):
-            return True
-    return False
+class Known(dict[str, tuple[str, int]]):
+    """What becomes of a text and the number of matches; the same few thousand tags stand in ten thousand captions."""
 
+    def __init__(self, search: Search) -> None:
+        super().__init__()
+        self.search = search
+        self.until = time.monotonic() + PATIENCE
 
-def _parts(value: Any) -> list[Any]:
-    """The patterns within an operation's arguments."""
-    if isinstance(value, _parser.SubPattern):
-        return [value]
-    if isinstance(value, (list, tuple)):
-        return [part for item in value for part in _parts(item)]
-    return []
+    def learn(self, texts: Iterable[str]) -> None:
+        """Ask the regular expression about all of them at once."""
+        if self.search.regex:
+            self.update(self.search.expressed(list(dict.fromkeys(texts)), self.until - time.monotonic()))
+            if any(len(after) > max(MOST, len(text)) for text, (after, _) in self.items()):
+                raise UserError("The replacement makes a caption too long.", "Replace less at once.")
+
+    def __missing__(self, text: str) -> tuple[str, int]:
+        if self.search.regex:
+            self.learn([text])
+        else:
+            self[text] = self.search.one(text)
+        return self[text]

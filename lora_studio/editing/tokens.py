@@ -12,6 +12,7 @@ from pathlib import Path
 _MERGES = Path(__file__).resolve().parents[1] / "trainer" / "configs" / "clip_bpe_vocab_16e6.txt.gz"
 _COUNT = 49152 - 256 - 2
 _ESCAPED = re.compile(r"\\([()\[\]\\])")  # what the trainer reads as the character itself
+LONGEST = 100  # letters of a word; joining its parts takes the square of that, so what is longer (no language has it) is counted in pieces
 _WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+")
 
 
@@ -46,7 +47,8 @@ def _pieces(word: str) -> int:
 @lru_cache(maxsize=65536)
 def count_tokens(text: str) -> int:
     """The number of tokens of a text, start and end not counted; escaped brackets count as plain ones."""
-    return sum(map(_pieces, _WORD.findall(_ESCAPED.sub(r"\1", text).lower())))
+    words = _WORD.findall(_ESCAPED.sub(r"\1", text).lower())
+    return sum(_pieces(word[at : at + LONGEST]) for word in words for at in range(0, len(word), LONGEST))
 
 
 def caption_tokens(tags: Sequence[str]) -> int:

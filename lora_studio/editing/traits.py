@@ -15,6 +15,7 @@ OPTIONAL_GROUPS: tuple[str, ...] = tuple(group.name for group in TABLE if group.
 """Groups taken only when named."""
 DESCRIPTIONS: dict[str, str] = {group.name: group.about for group in TABLE}
 
+LONGEST = 1000  # characters of a tag in brackets; taking them off takes the square of that
 _WEIGHT = re.compile(r":[\s_]*[-+]?[\d.]+[\s_]*$")
 _SPACES = re.compile(r"[\s_]+")
 _ESCAPED = re.compile(r"\\([()\[\]{}])")
@@ -48,7 +49,7 @@ def normal_form(tag: str) -> str:
     text = tag.strip().lower().replace(" ", "_")
     if text.replace("_", "").replace("-", "").isalnum() and "__" not in text:  # most tags: nothing else to undo
         return text.strip("_")
-    if text[:1] + text[-1:] in ("()", "[]", "{}"):
+    if text[:1] + text[-1:] in ("()", "[]", "{}") and len(text) <= LONGEST:
         # Escaped brackets are the tag's own: hide them while weights are unwrapped.
         text = _unwrap(text.replace("\\(", "\x01").replace("\\)", "\x02")).replace("\x01", "(").replace("\x02", ")")
     return _SPACES.sub("_", _ESCAPED.sub(r"\1", text)).strip("_")

@@ -36,9 +36,9 @@ def show(dataset_dir: Path, wanted: Wanted, first: int = 0) -> dict[str, Any]:
     """The names of the pictures wanted, in order, the first few described, and what can be said of the whole dataset."""
     index = current(dataset_dir)
     if index is None:
-        return {"revision": 0, "total": 0, "names": [], "pictures": {}, "captions": 0, "repeated": 0, "present": present(dataset_dir)}
-    with index.lock:
-        names = wanted.names(index)
+        nothing = {"revision": 0, "total": 0, "names": [], "pictures": {}, "captions": 0, "repeated": 0, "unreadable": []}
+        return {**nothing, "present": present(dataset_dir)}
+    with wanted.found(index) as names:
         captions = index.captions()
         return {
             "revision": index.revision,
@@ -47,6 +47,7 @@ def show(dataset_dir: Path, wanted: Wanted, first: int = 0) -> dict[str, Any]:
             "pictures": _described(index, names[: min(first, AT_ONCE)]),
             "captions": sum(picture.data is not None for picture in captions.values()),
             "repeated": sum(picture.repeated > 0 for picture in captions.values()),
+            "unreadable": sorted((name, picture.problem) for name, picture in captions.items() if picture.problem),
             "present": present(dataset_dir),
         }
 
@@ -83,13 +84,9 @@ def tags(dataset_dir: Path, wanted: Wanted) -> dict[str, Any]:
     index = current(dataset_dir)
     if index is None:
         return {"revision": 0, "tags": []}
-    with index.lock:
-        total = index.counts()
-        if wanted.everything:
-            rows = [(tag, n, n) for tag, n in total]
-        else:
-            of_all = dict(total)
-            rows = [(tag, n, of_all[tag]) for tag, n in index.counts(wanted.names(index))]
+    with wanted.found(index) as names:
+        of_all = dict(index.counts())
+        rows = [(tag, n, of_all[tag]) for tag, n in (of_all.items() if wanted.everything else index.counts(names))]
         return {"revision": index.revision, "tags": [[tag, here, n, *_kind(tag)] for tag, here, n in rows]}
 
 

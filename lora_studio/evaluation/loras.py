@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import atomic_write_json, read_json
+from ..files import atomic_write_json
 from ..project import Project
+from ..reading import DIGITS, entries, parse_line, read_object
 from ..training.basefile import read_header
 from ..training.runs import list_runs
 from ..untrusted import is_inside, leads_out
@@ -28,6 +29,7 @@ VERSIONS = {"sd_v1": "sd1", "sd_v2": "sd2", "sdxl": "sdxl"}
 class SavedLora:
     """One saved epoch. ``run``: the folder name of the run that made it, "" when that is gone; ``epoch`` None: not told in the file.
 
+    ``problem``: why the file, or the texts beside it, could not be read.
     ``in_output``, ``in_lora_dir``: whether the file is in the project's output and in the WebUI's LoRA folder.
     """
 
@@ -45,6 +47,7 @@ class SavedLora:
     preview: bool
     base: str
     usage: Usage
+    problem: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -83,9 +86,7 @@ class Places:
 
 def lora_files(folder: Path) -> list[Path]:
     """The LoRA files of a folder by name; files that are being written are left out."""
-    if not folder.is_dir():
-        return []
-    return sorted((p for p in folder.iterdir() if p.suffix.lower() == SUFFIX and not p.name.startswith(".") and p.is_file()), key=lambda p: p.name)
+    return [p for p in entries(folder) if p.suffix.lower() == SUFFIX and not p.name.startswith(".") and os.path.isfile(p)]
 
 
 def list_loras(project: Project, lora_dir: Path | None) -> list[SavedLora]:
@@ -104,18 +105,20 @@ def _sessions(runs_dir: Path) -> Iterator[tuple[str, str]]:
     """The id that a run writes into its files -> the run's folder name."""
     for run in list_runs(runs_dir):
         try:
-            yield str(read_json(run.folder / "session.json")["id"]), run.folder.name
-        except (UserError, KeyError, TypeError):
+            yield str(read_object(run.folder / "session.json").get("id", "")), run.folder.name
+        except UserError:  # it saved nothing yet, or does not know its own files any more
             continue
 
 
 def _describe(copies: list[Path], places: set[str], sessions: Mapping[str, str]) -> SavedLora:
     path = copies[0]
+    metadata, problems = {}, []
     try:
         metadata = read_header(path).metadata
-    except UserError:  # cut short or no safetensors at all: still listed, so that it can be moved away
-        metadata = {}
-    sidecar = read_sidecar(path)
+    except UserError as error:  # cut short or no safetensors at all: still listed, so that it can be moved away
+        problems.append(error.message)
+    sidecar, problem = look_at_sidecar(path)
+    size, modified = _facts(path)
     weight = sidecar.get(WEIGHT_KEY)
     weight = float(weight) if isinstance(weight, (int, float)) and not isinstance(weight, bool) and weight and math.isfinite(weight) else WEIGHT
     facts = facts_of(path.stem, metadata, sidecar)
@@ -125,8 +128,8 @@ def _describe(copies: list[Path], places: set[str], sessions: Mapping[str, str])
         epoch=_whole(metadata.get("ss_epoch")),
         step=_whole(metadata.get("ss_steps")),
         partial=bool(re.search(r"-step\d+$", path.stem)),
-        size=path.stat().st_size,
-        modified=path.stat().st_mtime,
+        size=size,
+        modified=modified,
         run=sessions.get(metadata.get("ss_session_id", ""), ""),
         in_output="output" in places,
         in_lora_dir="lora" in places,
@@ -134,14 +137,24 @@ def _describe(copies: list[Path], places: set[str], sessions: Mapping[str, str])
         preview=any(preview_of(copy) for copy in copies),
         base=facts.base,
         usage=compose(facts, weight),
+        problem=" ".join([*problems, *([problem] if problem else [])]),
     )
+
+
+def _facts(path: Path) -> tuple[int, float]:
+    """Bytes and time of change; 0 of a file that was just taken away."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0.0
+    return found.st_size, found.st_mtime
 
 
 def facts_of(stem: str, metadata: Mapping[str, str], sidecar: Mapping[str, Any]) -> Facts:
     """What the file's own metadata and the texts beside it say about how it is used."""
     version = metadata.get("ss_base_model_version", "")
     family = next((f for sign, f in VERSIONS.items() if version.startswith(sign)), "sd2" if metadata.get("ss_v2") == "True" else "sd1")
-    sides = [int(n) for n in re.findall(r"\d+", metadata.get("ss_resolution", "") or metadata.get("modelspec.resolution", ""))][:2]
+    sides = [int(n) for n in re.findall(r"\d{1,5}", metadata.get("ss_resolution", "") or metadata.get("modelspec.resolution", ""))[:2]]
     tags: dict[str, int] = {}
     for counts in _table(metadata.get("ss_tag_frequency")).values():
         for tag, n in counts.items() if isinstance(counts, dict) else ():
@@ -161,20 +174,16 @@ def facts_of(stem: str, metadata: Mapping[str, str], sidecar: Mapping[str, Any])
 
 
 def _table(text: str | None) -> dict[str, Any]:
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    return parse_line((text or "").encode("utf-8")) or {}
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
+    return int(text) if text and text.isdecimal() and len(text) < DIGITS else None
 
 
 def preview_of(lora: Path) -> Path | None:
     """The picture beside a LoRA, as the WebUI looks for it."""
-    return next((p for suffix in PREVIEWS if (p := lora.with_name(lora.stem + suffix)).is_file() and not leads_out(p)), None)
+    return next((p for suffix in PREVIEWS if os.path.isfile(p := lora.with_name(lora.stem + suffix)) and not leads_out(p)), None)
 
 
 def preview(project: Project, lora_dir: Path | None, file: str) -> Path | None:
@@ -184,11 +193,16 @@ def preview(project: Project, lora_dir: Path | None, file: str) -> Path | None:
 
 def read_sidecar(lora: Path) -> dict[str, Any]:
     """What ``<stem>.json`` beside a LoRA holds; empty when there is none or it cannot be read."""
+    return look_at_sidecar(lora)[0]
+
+
+def look_at_sidecar(lora: Path) -> tuple[dict[str, Any], str]:
+    """What ``<stem>.json`` beside a LoRA holds, and why it could not be read ("": it could, or there is none)."""
+    path = lora.with_suffix(".json")
     try:
-        found = read_json(lora.with_suffix(".json"))
-    except UserError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return (read_object(path) if os.path.lexists(path) else {}), ""
+    except UserError as error:
+        return {}, error.message
 
 
 def set_weight(project: Project, lora_dir: Path | None, file: str, weight: float) -> float:
@@ -201,10 +215,7 @@ def set_weight(project: Project, lora_dir: Path | None, file: str, weight: float
         raise UserError("The weight has to lie between -4 and 4 and not be 0.", "0.6 to 1 is usual.")
     weight = round(weight, 3)
     copies = Places.to_write(project, lora_dir).holding(file)
-    sidecars = [(p.with_suffix(".json"), read_json(p.with_suffix(".json")) if p.with_suffix(".json").exists() else {}) for p in copies]
-    for path, found in sidecars:
-        if not isinstance(found, dict):
-            raise UserError(f"{path.name} does not hold what the WebUI writes there.", "Put the file aside, then set the weight again.")
+    sidecars = [(path, read_object(path) if os.path.lexists(path) else {}) for path in (p.with_suffix(".json") for p in copies)]
     for path, found in sidecars:
         atomic_write_json(path, {**found, WEIGHT_KEY: weight})
     return weight

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ from PIL.Image import Image
 
 from ..dataset import list_items, read_caption
 from ..errors import UserError
-from ..files import read_json
 from ..project import Project
+from ..training.events import read_events
 from ..training.places import check_read, granted
+from ..training.runs import Run
 from ..training.saved import name_of, saved_file
 from ..untrusted import is_network, mapping, number, sequence, text, whole
 from .families import alternatives, plain
@@ -56,7 +57,9 @@ def read_setup(run_dir: Path, options: EvaluateOptions) -> Setup:
     if not (run_dir / "config.json").is_file():
         raise UserError(f"{run_dir} is not a training run: it has no config.json.", "Choose one that `runs PROJECT` lists.")
     what = f"The config.json of the run {run_dir.name}"
-    config = mapping(read_json(run_dir / "config.json"), what)
+    config, problem = Run(run_dir).told()
+    if problem or "base" not in config:
+        raise UserError(problem or f"{run_dir / 'config.json'} names no base.", "Start the training anew.")
     check_read(config, run_dir, granted(run_dir).places)
     run_dir = run_dir.resolve()
     project = Project.open(run_dir.parent.parent) if run_dir.parent.name == "runs" else None
@@ -94,8 +97,8 @@ def saved_epochs(
     """
     found: dict[int, Path] = {}
     notes: dict[int, str] = {}
-    for event in _events(run_dir / "events.jsonl"):
-        name = name_of(event) if event.get("type") == "checkpoint" else ""
+    for event in (told.data for told in read_events(run_dir / "events.jsonl") if told.type == "checkpoint"):
+        name = name_of(event)
         # saved on request in the middle of an epoch: not what the epoch became
         if not name or re.search(r"-step\d+$", Path(name).stem):
             continue
@@ -119,24 +122,11 @@ def saved_epochs(
     return tuple(sorted(found.items())), tuple(notes[k] for k in sorted(notes))
 
 
-def _events(path: Path) -> Iterator[dict[str, Any]]:
-    """Complete lines only: the trainer may be writing the last one."""
-    if not path.is_file():
-        return
-    for line in path.read_bytes().split(b"\n")[:-1]:
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(event, dict):
-            yield event
-
-
 def _captions(config: Mapping[str, Any], project: Project | None, what: str) -> Iterator[tuple[str, ...]]:
     rows = [mapping(folder, what) for folder in sequence(config.get("folders", []), what)]
     folders = [Path(text(row.get("path"), what)) for row in rows if not row.get("is_reg")]
     # one that was moved with its project is looked for there
-    there = dict.fromkeys(f if f.is_dir() or project is None else project.dataset_dir for f in folders)
+    there = dict.fromkeys(f if os.path.isdir(f) or project is None else project.dataset_dir for f in folders)
     for folder in there:
         for item in list_items(folder) if folder.is_dir() else ():
             yield read_caption(item.caption_path).tags if item.caption_path.is_file() else ()
@@ -155,9 +145,9 @@ def tagger_of(project: Project | None, base: str) -> str:
     from ..demo import checkpoint_path
     from ..tagging.ensemble import members
 
-    used = (project.settings.get("tag") or {}).get("model", "") if project else ""
-    if used:
-        return members(str(used))[0]
+    used = project.last("tag").get("model") if project else ""
+    if isinstance(used, str) and used:
+        return members(used)[0]
     return "demo" if not is_network(base) and Path(base).resolve() == checkpoint_path().resolve() else ""
 
 

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import atomic_write_json, locked, read_json
+from ..files import atomic_write_json, locked
 from ..moving import Move, move_all
 from ..patience import rmdir, unlink
 from ..project import Project
-from ..untrusted import is_inside, mapping, name_in, refuse, sequence
+from ..reading import read_object
+from ..untrusted import is_inside, name_in, refuse, sequence
 from .loras import PREVIEWS, SUFFIX, Places, list_loras
 
 FOLDER = ".trash"
@@ -95,7 +96,7 @@ def _recorded(project: Project, batch: Path) -> list[tuple[str, str]]:
     """(place, file) of a batch's record, checked: all of it, or RefusedError."""
     what = f"The trash of {project.name}"
     found = []
-    for row in sequence(mapping(read_json(batch / FILE), what).get("moves"), what):
+    for row in sequence(read_object(batch / FILE).get("moves"), what):
         place, file = row if isinstance(row, list) and len(row) == 2 else (None, None)
         if place not in PLACES:
             raise refuse(what, row, "is no place that a LoRA can have come from")
@@ -170,8 +171,7 @@ def _record(batch: Path, moves: Any, done: bool) -> None:
 def _is_done(record: Path) -> bool:
     """Of records without that word, too: earlier versions wrote none."""
     with suppress(UserError):
-        found = read_json(record)
-        return not isinstance(found, dict) or found.get("done") is not False
+        return read_object(record).get("done") is not False
     return True
 
 

@@ -148,7 +148,7 @@ def join(tags: Sequence[str]) -> str:
 
 def without_loras(prompt: str) -> str:
     """A prompt without its ``<lora:…>``, for a sampler that is given the LoRA itself."""
-    return ", ".join(part for part in (re.sub(r"<(lora|lyco|hypernet):[^>]*>", "", p).strip() for p in prompt.split(",")) if part)
+    return ", ".join(part for part in (re.sub(r"<(lora|lyco|hypernet):[^<>]*>", "", p).strip() for p in prompt.split(",")) if part)
 
 
 def has_emphasis(prompt: str) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import read_json
 from ..project import Project
+from ..reading import read_object
 from ..training.events import read_events
 from ..training.runs import Run, list_runs
-from ..untrusted import mapping, number, sequence, text, whole
+from ..untrusted import file_name, mapping, number, sequence, whole
 from .options import NO_TAGGER
 from .prompts import KINDS
 from .setup import saved_epochs, tagger_of
@@ -29,8 +30,8 @@ def runs_of(project: Project) -> list[dict[str, Any]]:
 
 def _run(project: Project, run: Run) -> dict[str, Any]:
     status = run.status()
-    report = read_report(run.folder)
-    config = run.told()
+    report, damage = look_at_report(run.folder)
+    config, problem = run.told()
     epochs: list[int] = []
     with suppress(UserError):
         epochs = [epoch for epoch, _ in saved_epochs(run.folder, config, ())[0]]
@@ -39,12 +40,13 @@ def _run(project: Project, run: Run) -> dict[str, Any]:
         "state": status.state,
         "started": status.started,
         "epochs": epochs,
-        "base": Path(str(config.get("base", ""))).name,
-        "tagger": tagger_of(project, str(config.get("base", ""))),
-        "prompts": [p for p in prompts if isinstance(p, str)] if isinstance(prompts := config.get("sample_prompts"), list) else [],
-        "cfg": cfg if isinstance(cfg := config.get("sample_cfg"), (int, float)) else 4.0,
+        "base": Path(config.get("base", "")).name,
+        "tagger": tagger_of(project, config.get("base", "")),
+        "prompts": config.get("sample_prompts", []),
+        "cfg": config.get("sample_cfg", 4.0),
         "recommended": report["recommended"] if report else None,
         "evaluated": report is not None,
+        "problem": problem or damage,
         # so that the page can say how long another one would take
         "seconds_per_picture": _pace(report) if report else None,
     }
@@ -54,29 +56,45 @@ def _pace(report: dict[str, Any]) -> float | None:
     o = {"weights": [], "steps": 20, **report["options"]}
     extra = sum(1 for w in o["weights"] if w != 1.0) * len(report["epochs"])
     pictures = (1 + len(report["epochs"])) * len(report["prompts"]) + extra
-    return round(report["seconds"] / pictures / o["steps"] * 20, 3) if pictures and report.get("seconds") else None
+    return round(report["seconds"] / pictures / o["steps"] * 20, 3) if pictures and o["steps"] and report.get("seconds") else None
 
 
 def read_report(run_dir: Path) -> dict[str, Any] | None:
     """report.json of a run, None before it was evaluated (or when the file is damaged)."""
-    what = "report.json"
+    return look_at_report(run_dir)[0]
+
+
+def look_at_report(run_dir: Path) -> tuple[dict[str, Any] | None, str]:
+    """report.json of a run, None before it was evaluated or when it is damaged, and what is wrong with it ("": nothing)."""
+    path = run_dir / "evaluation" / REPORT
+    if not os.path.lexists(path):
+        return None, ""
     try:
-        found = dict(mapping(read_json(run_dir / "evaluation" / REPORT), what))
-        epochs = [mapping(row, what) for row in sequence(found["epochs"], what)]
-        for number_of in (found["recommended"], *(row["epoch"] for row in epochs)):
-            whole(number_of, what, 0, 10**9)
-        for row in (mapping(found["base"], what), *epochs):
-            for value in row.values():
-                number(value, what) if isinstance(value, (int, float)) else None
-        for prompt in sequence(found["prompts"], what):
-            text(mapping(prompt, what)["kind"], what, 100)
-        options = mapping(found["options"], what)
-        [number(weight, what) for weight in sequence(options.get("weights", []), what)]
-        number(options.get("steps", 1), what, 1)
-        number(found.get("seconds", 0), what)
-    except (UserError, KeyError):
-        return None
-    return found
+        found = read_object(path)
+        _check_report(found)
+        return found, ""
+    except UserError as error:
+        return None, error.message
+    except KeyError:
+        return None, f"{path} is damaged: evaluate the run again."
+
+
+def _check_report(found: dict[str, Any]) -> None:
+    """Raises UserError or KeyError where it lacks what is read of it."""
+    what, most = REPORT, 10**9
+    epochs = [mapping(row, what) for row in sequence(found["epochs"], what)]
+    for epoch in (*([] if found["recommended"] is None else [found["recommended"]]), *(row["epoch"] for row in epochs)):
+        whole(epoch, what, 0, most)
+    for row in (mapping(found["base"], what), *epochs):
+        for value in row.values():
+            number(value, what) if isinstance(value, (int, float)) else None
+    for prompt in sequence(found["prompts"], what):
+        file_name(mapping(prompt, what)["kind"], what)
+    options = mapping(found["options"], what)
+    for weight in sequence(options.get("weights", []), what):
+        number(weight, what)
+    number(options.get("steps", 1), what, 1)
+    number(found.get("seconds") or 0, what)
 
 
 def show(run_dir: Path) -> dict[str, Any]:
@@ -117,7 +135,7 @@ def samples(run_dir: Path) -> list[dict[str, Any]]:
     for event in read_events(run_dir / "events.jsonl"):
         if event.type == "sample":
             name = Path(str(event.data.get("path", ""))).name
-            if (run_dir / "samples" / name).is_file():
+            if os.path.isfile(run_dir / "samples" / name):
                 known = {k: event.data.get(k) for k in ("epoch", "step", "index", "prompt", "seed")}
                 found[name] = {"file": name, **known}
     return list(found.values())

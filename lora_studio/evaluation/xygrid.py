@@ -6,6 +6,7 @@ the labelled sheet. One that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,8 +20,9 @@ from typing import Any
 from PIL import Image
 
 from ..errors import UserError
-from ..files import atomic_write_json, read_json
+from ..files import atomic_write_json
 from ..progress import Progress, silent
+from ..reading import entries, read_object
 from ..untrusted import inside, mapping, number, own_folder, refuse, sequence, text, whole
 from .grid import PAPER, draw_grid
 from .options import EvaluateOptions
@@ -60,6 +62,8 @@ class GridOptions:
             problems.append("weights must lie between -4 and 4")
         if not self.seeds or any(not 0 <= s < 2**32 for s in self.seeds):
             problems.append("seeds must be whole numbers from 0 to 4294967295")
+        if any(not isinstance(e, int) or not 0 <= e < 10**6 for e in self.epochs):
+            problems.append("epochs must be whole numbers")
         if not 2 <= self.steps <= 150:
             problems.append("steps must lie between 2 and 150")
         if self.cfg is not None and not 1 <= self.cfg <= 30:
@@ -135,7 +139,7 @@ def _new_folder(parent: Path) -> Path:
 def read_plan(folder: Path) -> tuple[Mapping[str, Any], GridOptions, list[Cell]]:
     """What ``grid.json`` holds. Raises UserError for a folder that is no grid, and for cells that would lie elsewhere."""
     what = f"The grid {folder.name}"
-    found = mapping(read_json(folder / FILE), what)
+    found = read_object(folder / FILE)
     options = _options(mapping(found.get("options"), what), what)
     cells = []
     for row in sequence(found.get("cells"), what, MOST):
@@ -146,6 +150,9 @@ def read_plan(folder: Path) -> tuple[Mapping[str, Any], GridOptions, list[Cell]]
         inside(folder, file, what)
         weight = number(cell.get("weight"), what, -4, 4)
         cells.append(Cell(_count(cell.get("epoch"), what), weight, whole(cell.get("prompt"), what, 0, last), _count(cell.get("seed"), what), file))
+    most = len(options.epochs) * len(options.weights) * len(options.prompts) * len(options.seeds)
+    if most > MOST or {replace(cell, file="") for cell in cells} != {replace(cell, file="") for cell in cells_of(options)}:
+        raise UserError(f"{folder / FILE} does not describe a grid.", "Delete its folder and draw a new one.")
     return found, options, cells
 
 
@@ -238,7 +245,7 @@ def sheet(folder: Path) -> Image.Image:
 def grid_folder(run_dir: Path, name: str) -> Path:
     """A grid of a run by its name. Raises UserError for anything that is not the name of one."""
     folder = run_dir / "evaluation" / FOLDER
-    known = [p.name for p in folder.iterdir() if (p / FILE).is_file()] if folder.is_dir() else []
+    known = [p.name for p in entries(folder) if os.path.isfile(p / FILE)]
     if name not in known:
         raise UserError(f"There is no grid {name}.", "Load the list again.")
     return own_folder(run_dir, folder / name, f"The grid {name}")
@@ -248,11 +255,16 @@ def list_grids(run_dir: Path) -> list[dict[str, Any]]:
     """The grids of a run, newest first: name, prompts, epochs, weights, how many cells are drawn of how many."""
     folder = run_dir / "evaluation" / FOLDER
     found = []
-    for path in sorted(folder.iterdir(), reverse=True) if folder.is_dir() else ():
-        with suppress(UserError):
+    for path in reversed(entries(folder)):
+        if not os.path.lexists(path / FILE):
+            continue
+        try:
             _, options, cells = read_plan(own_folder(run_dir, path, f"The grid {path.name}"))
-            drawn = sum((path / c.file).is_file() for c in cells)
-            found.append({"name": path.name, **asdict(options), "drawn": drawn, "total": len(cells)})
+        except UserError as error:
+            found.append({"name": path.name, "problem": error.message})
+            continue
+        drawn = sum((path / c.file).is_file() for c in cells)
+        found.append({"name": path.name, **asdict(options), "drawn": drawn, "total": len(cells)})
     return found
 
 
@@ -262,4 +274,4 @@ def show_grid(run_dir: Path, name: str) -> dict[str, Any]:
     found, options, cells = read_plan(folder)
     shown = [{**asdict(c), "drawn": (folder / c.file).is_file()} for c in cells]
     base = Path(str(found.get("base", ""))).name
-    return {"name": name, "created": found.get("created", ""), "base": base, "options": asdict(options), "cells": shown}
+    return {"name": name, "created": str(found.get("created", "")), "base": base, "options": asdict(options), "cells": shown}

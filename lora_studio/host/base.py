@@ -17,12 +17,13 @@ from ..progress import Progress
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A base model the host knows. ``title`` is what people see; ``family`` sd1, sd2, sdxl or "" while not known."""
+    """A base model the host knows. ``title`` is what people see; ``family`` sd1, sd2, sdxl or "", then ``problem`` says why."""
 
     title: str
     path: Path
     family: str = ""
     size: int = 0
+    problem: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "path": str(self.path)}

@@ -7,20 +7,36 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..training.basefile import family_of
+from .base import Checkpoint
 
 
 def family(path: Path) -> str:
     """``sd1``, ``sd2`` or ``sdxl``; "" for what is none of them or cannot be read. Remembered until the file changes."""
+    return look(path)[0]
+
+
+def look(path: Path) -> tuple[str, str]:
+    """The family, and where it is "" the reason."""
     try:
         facts = path.stat()
-    except OSError:
-        return ""
+    except OSError as error:
+        return "", f"{path.name} cannot be read: {error.strerror}."
     return _family(str(path), facts.st_size, facts.st_mtime)
 
 
 @lru_cache(maxsize=4096)
-def _family(path: str, size: int, changed: float) -> str:
+def _family(path: str, size: int, changed: float) -> tuple[str, str]:
     try:
-        return family_of(Path(path))
-    except (UserError, OSError, ValueError):
-        return ""
+        return family_of(Path(path)), ""
+    except UserError as error:
+        return "", error.message
+
+
+def known_checkpoint(title: str, path: Path) -> Checkpoint:
+    """A checkpoint of the host's with what its file says of it."""
+    kind, problem = look(path)
+    try:
+        size = path.stat().st_size
+    except OSError:
+        size = 0
+    return Checkpoint(title, path, kind, size, problem)

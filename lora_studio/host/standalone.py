@@ -17,7 +17,7 @@ from ..environment import Environment
 from ..errors import UserError
 from ..progress import Progress
 from .base import DEFAULT_SETTINGS, Checkpoint, DrawRequest, Vram, VramChange
-from .families import family
+from .families import family, known_checkpoint
 
 SUFFIXES = (".safetensors", ".ckpt")
 NOT_BASES = (".vae.safetensors", ".vae.ckpt")
@@ -52,10 +52,10 @@ class Standalone:
         from ..demo import checkpoint_path
 
         folder = self.checkpoints_dir
-        found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()) if folder.is_dir() else []
+        found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and os.path.isfile(p)) if folder.is_dir() else []
         bases = [p for p in found if not p.name.lower().endswith(NOT_BASES)]
         demo = checkpoint_path()
-        own = [Checkpoint(p.relative_to(folder).as_posix(), p, family(p), p.stat().st_size) for p in bases]
+        own = [known_checkpoint(p.relative_to(folder).as_posix(), p) for p in bases]
         return [*own, Checkpoint("demo", demo, family(demo), demo.stat().st_size)]
 
     def refresh_checkpoints(self) -> None:

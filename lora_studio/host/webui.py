@@ -22,7 +22,7 @@ from ..errors import UserError
 from ..failures import because
 from ..progress import Progress
 from .base import DEFAULT_SETTINGS, Checkpoint, DrawRequest, Vram, VramChange, memory_message
-from .families import family
+from .families import known_checkpoint
 
 SECTION = ("lora_studio", "Lora Studio")
 LANGUAGES = {"Auto": "", "English": "en", "中文": "zh_CN"}
@@ -160,8 +160,8 @@ class WebUI:
         found = []
         for info in self._infos():
             path = Path(info.filename)
-            if path.is_file():
-                found.append(Checkpoint(info.title, path, family(path), path.stat().st_size))
+            if os.path.isfile(path):
+                found.append(known_checkpoint(info.title, path))
         return found
 
     def refresh_checkpoints(self) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
+from ..reading import read_bytes
 
+LARGEST = 64 * 2**20  # bytes of a list
 CATEGORIES = {"9": "rating", "0": "general", "4": "character"}
 
 
@@ -28,10 +31,11 @@ def read_labels(path: str | Path) -> tuple[Label, ...]:
     path = Path(path)
     hint = "Take model.onnx and selected_tags.csv from the same place."
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-            columns = set(rows[0]) if rows else set()
-    except (OSError, ValueError, csv.Error) as error:
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path, LARGEST).decode("utf-8-sig"), newline="")))
+        columns = set(rows[0]) if rows else set()
+    except UserError as error:
+        raise UserError(error.message, hint) from error
+    except (ValueError, csv.Error) as error:
         raise UserError(f"The tag list {path} cannot be read: {error}", hint) from error
     if not {"name", "category"} <= columns:
         raise UserError(f"{path} is not a WD14 tag list: it has no rows with name and category.", hint)

@@ -7,11 +7,14 @@ completion extension where it is installed. Two forms of such lists are known: `
 from __future__ import annotations
 
 import csv
+import io
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ..errors import UserError
+from ..reading import read_bytes
 from .words import key
 
 FOLDER = "_tags"
@@ -30,14 +33,12 @@ def lists(projects_dir: Path, more: Iterable[Path] = ()) -> list[Path]:
 def read(path: Path) -> Iterator[tuple[str, str]]:
     """(tag in plain spelling, another name) of a list; nothing from one that cannot be read: it is only for suggestions."""
     try:
-        if path.stat().st_size > LARGEST:
-            return
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            if path.suffix == ".tsv":
-                yield from _pairs(line.rstrip("\n").partition("\t")[::2] for line in file)
-            else:
-                yield from _pairs(_columns(row) for row in csv.reader(file))
-    except (OSError, ValueError, csv.Error):
+        lines = io.StringIO(read_bytes(path, LARGEST).decode("utf-8-sig", "replace"), newline="")
+        if path.suffix == ".tsv":
+            yield from _pairs(line.rstrip("\r\n").partition("\t")[::2] for line in lines)
+        else:
+            yield from _pairs(_columns(row) for row in csv.reader(lines))
+    except (UserError, csv.Error):
         return
 
 

@@ -21,6 +21,7 @@ VERSION = 1
 ARRAYS = ("version", "fingerprint", "width", "hashes", "ends", "columns", "values")
 # What no sensible threshold lets through is not kept: of a real model's 10,861 values a few hundred remain.
 FLOOR = 0.001
+LARGEST = 2 * 2**30  # bytes: the values of a million pictures
 
 
 def content_hash(path: str | Path) -> bytes:
@@ -82,6 +83,8 @@ class Store:
                 self.problem = f"{path.name} could not be used and is made anew: {why}"
                 return
             with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+                if sum(member.file_size for member in data.zip.infolist()) > LARGEST:
+                    raise ValueError("it is too large")
                 if int(data["version"]) != VERSION or str(data["fingerprint"]) != self.fingerprint or int(data["width"]) != self.width:
                     return
                 hashes, ends, columns, values = (data[name] for name in ("hashes", "ends", "columns", "values"))

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import UserError
 from .catalogue import CATALOGUE, DEMO, LABELS_FILE, MODEL_FILE, find_model, installed, is_tagger_dir, taggers_dir, thresholds_of
 from .ensemble import JOIN, members
+from .labels import read_labels
 
 FOLDER = "_taggers"  # in the folder of the projects: a folder in it with a model and its tags is offered by its name
 
@@ -71,10 +72,19 @@ def list_taggers(projects_dir: Path) -> list[TaggerEntry]:
     for name, folder in ((DEMO, _place(DEMO, own)), *((n, p) for n, p in own.items() if n != DEMO and find_model(n) is None)):
         if folder is not None:
             general, character = thresholds_of(name)
-            about = "Knows the demo's drawn pictures only." if name == DEMO else "A tagger of your own."
+            about = "Knows the demo's drawn pictures only." if name == DEMO else _problem(folder) or "A tagger of your own."
             kind = "demo" if name == DEMO else "folder"
             entries.append(TaggerEntry(name, kind, True, (folder / MODEL_FILE).stat().st_size, 0, 0, general, character, about))
     return entries
+
+
+def _problem(folder: Path) -> str:
+    """Why a tagger cannot be used, "" for one that can."""
+    try:
+        read_labels(folder / LABELS_FILE)
+    except UserError as error:
+        return error.message
+    return ""
 
 
 def model_of(projects_dir: Path, name: str, paths_allowed: bool = False) -> str:

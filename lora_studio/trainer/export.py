@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import struct
@@ -17,8 +16,10 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
+from lora_studio.errors import UserError
 from lora_studio.files import TEMPORARY_PREFIX, atomic_write_bytes, atomic_write_json
 from lora_studio.patience import unlink, within
+from lora_studio.training.basefile import read_header
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32, "float": torch.float32}
 BASE_VERSIONS = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}
@@ -64,15 +65,9 @@ def serialise(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) 
 def read_metadata(path: Path) -> dict[str, str]:
     """Metadata of a safetensors file; empty for a file that is none."""
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > 100_000_000:
-                return {}
-            header = json.loads(file.read(length))
-    except (OSError, ValueError, struct.error):
+        return read_header(path).metadata
+    except UserError:
         return {}
-    found: dict[str, str] = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    return found
 
 
 SIDECARS = (".json", ".png")

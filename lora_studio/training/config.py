@@ -230,6 +230,11 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> tuple[Any, list
     return (None if problems else cls(**parsed)), problems
 
 
+def mistakes(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with some options' values, each by itself."""
+    return [m for m in _build(TrainingConfig, values, "")[1] if not m.endswith(": is missing")]
+
+
 def _folders(value: Any) -> tuple[tuple[DatasetFolder, ...], list[str]]:
     if isinstance(value, str):
         value = [value]
@@ -291,7 +296,7 @@ def _together(config: TrainingConfig) -> list[str]:
 
 def _block_weights_mistake(text: str, *, curves: bool) -> str:
     """What is wrong with kohya's block weights: numbers with commas, or a named curve with a base ("cosine+.25")."""
-    if curves and re.fullmatch(r"(cosine|sine|linear|reverse_linear|zeros)(\+\d*\.?\d+)?", text.strip()):
+    if curves and re.fullmatch(r"(cosine|sine|linear|reverse_linear|zeros)(\+(\d+|\d*\.\d+))?", text.strip()):
         return ""
     try:
         numbers = [float(part or 0) for part in text.split(",")]
@@ -343,7 +348,7 @@ def _yes_no(value: Any) -> bool:
 
 
 def _size(value: Any) -> tuple[int, int]:
-    parts = re.split(r"\s*[x×,]\s*", value.strip().lower()) if isinstance(value, str) else value
+    parts = [part.strip() for part in re.split("[x×,]", value.lower())] if isinstance(value, str) else value
     if isinstance(parts, (int, float)):
         parts = [parts]
     if not isinstance(parts, (list, tuple)) or len(parts) not in (1, 2):

@@ -15,18 +15,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..patience import opened, within
-from ..untrusted import RefusedError, number, text, whole
+from ..errors import UserError
+from ..patience import HeldError, opened, within
+from ..reading import finite, parse_lines, read_bytes
+from ..untrusted import number, text, whole
 
 FILE = "events.jsonl"
 TYPES = ("started", "phase", "step", "sample", "checkpoint", "warning", "finished", "stopped", "failed")
+#: what others calculate with, look for on disk or show, wherever an event carries it; no number is larger than MOST
+WHOLE = frozenset({"step", "total", "epoch", "epochs", "index", "done", "seed"})
+NUMBERS = frozenset({"loss", "loss_average", "lr", "lr_text", "steps_per_second", "eta", "vram"})
+TEXTS = frozenset({"path", "lora_path", "message", "hint", "name", "prompt", "device", "card", "precision", "machines_command"})
+MOST = 2**63
+LARGEST = 2**30  # bytes: millions of steps
 TERMINAL = ("finished", "stopped", "failed")
 #: seconds that writing the end of a run waits for a program that holds the file
 LAST_WORD = 60.0
-#: what is read as a number, or as a text, wherever an event carries it; no number is larger than MOST
-NUMBERS = frozenset({"step", "total", "epoch", "epochs", "done", "loss", "loss_average", "lr", "lr_text", "steps_per_second", "eta", "index", "seed"})
-TEXTS = frozenset({"path", "lora_path", "message", "hint", "name", "prompt", "machines_command"})
-MOST = 2**63
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,25 @@ class RunEvent:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunEvent:
-        """Raises RefusedError, KeyError or TypeError for what is no event: a run may come from anywhere."""
-        rest = {k: v for k, v in values.items() if k not in ("v", "seq", "time", "type")}
-        for key in NUMBERS & rest.keys():
-            if rest[key] is not None:
-                number(rest[key], FILE, -MOST, MOST)
-        for key in TEXTS & rest.keys():
-            text(rest[key], FILE)
+        """A value that nobody could calculate with or show is left out: a run may come from anywhere.
+
+        Raises UserError or KeyError for what is no event.
+        """
+        rest = {k: v for k, v in values.items() if k not in ("v", "seq", "time", "type") and (v is None or _is_kind(k, v))}
         return cls(whole(values["seq"], FILE, 0, MOST), number(values["time"], FILE, 0, MOST), text(values["type"], FILE, 100), rest)
+
+
+def _is_kind(key: str, value: Any) -> bool:
+    try:
+        if key in WHOLE:
+            whole(value, FILE, -MOST, MOST)
+        elif key in NUMBERS:
+            number(value, FILE, -MOST, MOST)
+        elif key in TEXTS:
+            text(value, FILE)
+    except UserError:
+        return False
+    return True
 
 
 class EventWriter:
@@ -80,7 +95,7 @@ class EventWriter:
             raise ValueError(f"unknown event type {kind}")
         self._seq += 1
         event = RunEvent(self._seq, round(time.time(), 3), kind, data)
-        line = json.dumps(event.to_dict(), ensure_ascii=False, allow_nan=True) + "\n"
+        line = json.dumps(finite(event.to_dict()), ensure_ascii=False, allow_nan=False) + "\n"
         self._unwritten += line.encode("utf-8")
         # unbuffered: what has reached the file is known to the byte, and is never written twice
         with suppress(OSError), within(LAST_WORD if kind in TERMINAL else 0), opened(self.path, "ab", buffering=0) as f:
@@ -97,22 +112,19 @@ def read_events(path: Path) -> list[RunEvent]:
 
 
 def tail(path: Path, offset: int) -> tuple[list[RunEvent], int]:
-    """Whole events from byte ``offset`` on, and the offset to go on from. Broken lines are skipped."""
+    """Whole events from byte ``offset`` on, and the offset to go on from. Broken lines are skipped; what is no file holds none."""
     try:
-        with opened(path, "rb") as f:
-            f.seek(offset)
-            data = f.read()
-    except FileNotFoundError:
+        data = read_bytes(path, LARGEST, offset)
+    except HeldError:
+        raise
+    except UserError:
         return [], offset
     end = data.rfind(b"\n") + 1
-    return list(_parse(data[:end])), offset + end
+    return list(parse(data[:end])), offset + end
 
 
-def _parse(data: bytes) -> Iterator[RunEvent]:
-    for line in data.split(b"\n"):
-        if not line.strip():
-            continue
-        try:
-            yield RunEvent.from_dict(json.loads(line.decode("utf-8")))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RefusedError):
-            continue
+def parse(data: bytes) -> Iterator[RunEvent]:
+    """The whole events of a text; broken lines, and a last one without an end, are skipped."""
+    for found in parse_lines(data):
+        with suppress(UserError, KeyError):
+            yield RunEvent.from_dict(found)

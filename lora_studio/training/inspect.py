@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
+from ..reading import read_bytes
 from .basefile import Header, family_of_names, is_lora, read_header
 
+LARGEST = 16 * 2**30  # bytes
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 PARTS = {"lora_unet_": "unet", "lora_te1_": "te1", "lora_te2_": "te2", "lora_te_": "te"}
 MATRICES = ("lora_down.weight", "lora_up.weight", "alpha")
@@ -64,6 +66,8 @@ def inspect(path: Path, base: Path | None = None) -> Inspection:
         modules.setdefault(module, {})[part] = tensor
     whole = {m: t for m, t in modules.items() if {"lora_down.weight", "lora_up.weight"} <= set(t)}
     unknown += [f"{m} (half of it)" for m in modules if m not in whole]
+    unknown += [f"{m} (its matrices do not fit each other)" for m, t in whole.items() if not _fits(t)]
+    whole = {m: t for m, t in whole.items() if _fits(t)}
     norms = {m: change_norm(t["lora_up.weight"], t["lora_down.weight"], _alpha(t)) for m, t in whole.items()}
     family = _family(set(whole), header.metadata, whole)
     matched, unmatched = (None, ()) if base is None else compare(whole, Path(base))
@@ -71,13 +75,13 @@ def inspect(path: Path, base: Path | None = None) -> Inspection:
     warnings = []
     if silent:
         warnings.append(f"{len(silent)} modules change nothing.")
-    if any(not np.isfinite(n) for n in norms.values()):
+    if any(not np.isfinite(n) for n in (*norms.values(), *map(_alpha, whole.values()))):
         warnings.append("Some weights are not numbers: the file is damaged.")
     if unmatched:
         warnings.append(f"{len(unmatched)} modules do not fit {base.name if base else ''}: the WebUI leaves them out without a word.")
     if any(n.endswith("dora_scale") for n in unknown):
         warnings.append("It holds DoRA vectors, which the WebUI 1.10 reads along the wrong axis.")
-    data = path.read_bytes()
+    data = read_bytes(path, LARGEST)
     return Inspection(
         file=str(path),
         family=family,
@@ -113,6 +117,14 @@ def _tensors(path: Path, header: Header) -> list[tuple[str, np.ndarray]]:
     return out
 
 
+def _fits(tensors: dict[str, np.ndarray]) -> bool:
+    """Whether the two matrices can be multiplied, and alpha is one number."""
+    down, up, alpha = tensors["lora_down.weight"], tensors["lora_up.weight"], tensors.get("alpha")
+    if down.ndim < 2 or up.ndim < 2 or not down.size or not up.size or (alpha is not None and alpha.size != 1):
+        return False
+    return bool(up.size == up.shape[0] * down.shape[0])
+
+
 def _alpha(tensors: dict[str, np.ndarray]) -> float:
     """Alpha, or the rank where none is stored (then the scale is 1)."""
     if "alpha" in tensors:
@@ -145,7 +157,7 @@ def by_block(norms: dict[str, float]) -> dict[str, float]:
         squares[block_of(module)] = squares.get(block_of(module), 0.0) + norm**2
 
     def natural(text: str) -> list[Any]:
-        return [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", text)]
+        return [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", text)]
 
     return {b: round(float(np.sqrt(s)), 6) for b, s in sorted(squares.items(), key=lambda i: natural(i[0]))}
 
@@ -175,8 +187,9 @@ def compare(modules: dict[str, dict[str, np.ndarray]], base: Path) -> tuple[int,
     names = set(header.tensors)
     family = family_of_names(names, base.name)
     shapes = {kohya_name(n.removesuffix(".weight"), family): t["shape"] for n, t in header.tensors.items() if n.endswith(".weight")}
+    shapes = {n: shape for n, shape in shapes.items() if len(shape) > 1}
     for n, t in header.tensors.items():  # OpenCLIP keeps q, k and v in one matrix
-        if n.endswith("attn.in_proj_weight"):
+        if n.endswith("attn.in_proj_weight") and len(t["shape"]) == 2:
             stem = kohya_name(n.removesuffix(".in_proj_weight"), family)
             for part in "qkv":
                 shapes[f"{stem}_{part}_proj"] = [t["shape"][0] // 3, t["shape"][1]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..reading import is_deep, parse_json, read_bytes
 from ..untrusted import is_network
 from . import kohya_easy, kohya_gui
 from .kohya_report import Imported, Rows, shown_as
 from .kohya_samples import FILES, as_lines
 from .kohya_take import take
+
+LARGEST = 16 * 2**20  # bytes of a file of settings
 
 
 def reads_toml() -> bool:
@@ -28,8 +31,11 @@ def parse_toml(text: str, name: str) -> dict[str, Any]:
     from tomlkit.exceptions import TOMLKitError
 
     try:
-        return dict(tomlkit.parse(text).unwrap())
-    except (TOMLKitError, ValueError) as error:
+        found = dict(tomlkit.parse(text).unwrap())
+        if is_deep(found):
+            raise ValueError("it is nested too deeply")
+        return found
+    except (TOMLKitError, ValueError, RecursionError) as error:
         raise UserError(f"{name} is not TOML: {error}", "Correct the line, or export the file again.") from error
 
 
@@ -73,7 +79,7 @@ def beside(config: Path, named: Any) -> Path | None:
     if not isinstance(named, str) or not named or "\n" in named:
         return None
     near = config.parent / re.split(r"[\\/]", named)[-1]
-    return next((p for p in (*([] if is_network(named) else [Path(named)]), near) if p.is_file()), None)
+    return next((p for p in (*([] if is_network(named) else [Path(named)]), near) if os.path.isfile(p)), None)
 
 
 def _prompts(config: Path, named: Any) -> str:
@@ -85,10 +91,8 @@ def _prompts(config: Path, named: Any) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist.", "Check the path.") from None
-    except (OSError, UnicodeDecodeError) as error:
+        return read_bytes(path, LARGEST).decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} cannot be read: {error}", "Save it as UTF-8 text.") from error
 
 
@@ -98,7 +102,7 @@ def _parsed(path: Path) -> Any:
     if path.suffix.lower() != ".json":
         return parse_toml(text, path.name)
     try:
-        values = json.loads(text)
+        values = parse_json(text)
     except ValueError as error:
         raise UserError(f"{path.name} is not JSON: {error}", "Export the file again.") from error
     if not isinstance(values, dict) and not (isinstance(values, list) and values and all(isinstance(v, (str, dict)) for v in values)):

@@ -114,8 +114,7 @@ def _base(named: str, given: Path | None, project: Project, notes: list[str]) ->
         return str(given.absolute()) if given.exists() else str(given)
     if named and not is_network(named) and Path(named).exists():
         return named
-    before = project.settings.get("train")
-    kept = str(before.get("base", "")) if isinstance(before, dict) else ""
+    kept = str(project.last("train").get("base", ""))
     if named:
         notes.append(f"The base {named} is not on this machine; " + (f"{kept} stays chosen." if kept else "choose one before training."))
     return kept

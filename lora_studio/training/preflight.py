@@ -228,7 +228,7 @@ def _scale_hint(config: TrainingConfig) -> str:
 def measured_speed(runs: Sequence[Path], config: TrainingConfig) -> float | None:
     """Steps a second of the newest earlier run with the same base, size and batch; None if there is none."""
     for run in sorted(runs, reverse=True):
-        known = Run(run).told()
+        known, _ = Run(run).told()
         alike = ("base", "batch_size", "gradient_accumulation", "network_dim", "gradient_checkpointing", "prior_weight", "prior_every")
         ours = config.to_dict()
         if any(known.get(k) != ours[k] for k in alike) or known.get("resolution") != ours["resolution"]:

@@ -138,7 +138,7 @@ def draft(start: Start, settings: Mapping[str, Any], earlier_runs: Sequence[Path
         problems["base"].append(" ".join(filter(None, (error.message, error.hint))))
     pictures = start.pictures()
     values = start.values(family or "sd1", pictures)
-    shown = TrainingConfig.from_dict(values).to_dict()
+    shown = _shown(values, problems).to_dict()
     form = {k: v for k, v in shown.items() if k not in NOT_IN_FORM} | _of_folders(shown["folders"])
     if not pictures:
         problems[""].append(NO_PICTURES)
@@ -154,6 +154,17 @@ def draft(start: Start, settings: Mapping[str, Any], earlier_runs: Sequence[Path
             for name, mistakes in by_field(check.problems).items():
                 problems[name] += mistakes
     return Draft(family, start.preset_name(), form, dict(problems), check)
+
+
+def _shown(values: dict[str, Any], problems: Problems) -> TrainingConfig:
+    """The values of preset and project; those that cannot be used are told, and as they are by default. Raises UserError where that is no help."""
+    try:
+        return TrainingConfig.from_dict(values)
+    except UserError as error:
+        wrong = by_field(error.message.splitlines()[1:])
+        for name, mistakes in wrong.items():
+            problems[name] += mistakes
+        return TrainingConfig.from_dict({k: v for k, v in values.items() if k not in wrong})
 
 
 def _merged(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import atomic_write_json, new_name, read_json, validate_name
+from ..files import atomic_write_json, new_name, validate_name
 from ..patience import unlink
-from .config import OPTIONS
+from ..reading import read_object
+from .config import OPTIONS, mistakes
 
 SIZES = {"sd1": 512, "sd2": 768, "sdxl": 1024}
 
@@ -81,12 +82,7 @@ def settings(name: str, family: str, own_presets: Path | None = None) -> dict[st
     """
     own = _own(own_presets)
     if name in own:
-        values = read_json(own[name])
-        if not isinstance(values, dict):
-            raise UserError(f"The preset {own[name]} is not a list of settings.", "Delete it or save it again.")
-        if personal := sorted(PERSONAL & set(values)):
-            raise UserError(f"The preset {own[name]} sets what belongs to one project: {', '.join(personal)}.", "Delete these from the file.")
-        began = values.pop(BEGAN_FROM, "")
+        began, values = _read(own[name])
         return {**_ours(began, family), **values} if began in PRESETS else values
     if name not in PRESETS:
         raise UserError(f"There is no preset named {name}.", "Presets: " + ", ".join([*PRESETS, *own]) + ".")
@@ -103,17 +99,20 @@ def save(name: str, values: dict[str, Any], own_presets: Path, began_from: str =
     ``began_from``: one of ours whose other values are taken, for whatever family the base is of then.
 
     Raises:
-        UserError: the name is one of ours, or no name for a file.
+        UserError: the name is one of ours, or no name for a file; a value that no training takes.
     """
     name = validate_name(name)
     if name in PRESETS:
         raise UserError(f"{name} is the name of a preset that is always there.", "Choose another name.")
+    kept = {k: v for k, v in values.items() if k in OPTIONS and k not in PERSONAL}
+    if wrong := mistakes(kept):
+        raise UserError(f"These settings cannot be kept: {'; '.join(wrong)}.", "Correct them first.")
     path = own_presets / f"{name}.json"
     if not path.exists():
         new_name(name)
     own_presets.mkdir(parents=True, exist_ok=True)
     began = {BEGAN_FROM: began_from} if began_from in PRESETS else {}
-    atomic_write_json(path, {**began, **{k: v for k, v in values.items() if k in OPTIONS and k not in PERSONAL}})
+    atomic_write_json(path, {**began, **kept})
     return path
 
 
@@ -126,17 +125,27 @@ def remove(name: str, own_presets: Path) -> None:
 
 
 def listing(own_presets: Path | None = None) -> list[dict[str, Any]]:
-    """Every preset by name, ours first; of one's own, what it began from and what it changes."""
+    """Every preset by name, ours first; of one's own, what it began from and what it changes, or as ``problem`` why it cannot be used."""
     found: list[dict[str, Any]] = [{"name": name, "own": False} for name in PRESETS if name != "demo"]
     for name, path in _own(own_presets).items():
         try:
-            values = read_json(path)
-        except UserError:
-            continue
-        if isinstance(values, dict):
-            began = str(values.pop(BEGAN_FROM, ""))
+            began, values = _read(path)
+        except UserError as error:  # listed all the same, so that it can be deleted
+            found.append({"name": name, "own": True, "preset": "", "settings": {}, "problem": error.message})
+        else:
             found.append({"name": name, "own": True, "preset": began, "settings": values})
     return found
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """Which of ours a preset of one's own began from ("": none), and its settings. Raises UserError naming everything wrong with it."""
+    values = read_object(path)
+    began = values.pop(BEGAN_FROM, "")
+    if personal := sorted(PERSONAL & set(values)):
+        raise UserError(f"The preset {path} sets what belongs to one project: {', '.join(personal)}.", "Delete these from the file.")
+    if wrong := mistakes(values):
+        raise UserError(f"The preset {path.stem} cannot be used: {'; '.join(wrong)}.", "Delete it, or save it again.")
+    return began if isinstance(began, str) else "", values
 
 
 def names(own_presets: Path | None = None) -> list[str]:

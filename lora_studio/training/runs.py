@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,20 @@ from ..environment import Environment
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
 from ..patience import opened, rmtree, unlink
-from ..untrusted import mapping, number, own_folder, whole
+from ..reading import entries, read_object
+from ..untrusted import number, own_folder, whole
 from .config import TrainingConfig
 from .events import FILE, EventWriter, RunEvent, read_events, tail
 from .outlive import free, tied
 from .places import Granted, check_folder
 
 PROCESS = "process.json"
+#: of config.json, what others than the trainer read
+TOLD: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("base", "vae", "output_name", "output_dir", "lora_dir", "trigger", "prediction"), (str,)),
+    **dict.fromkeys(("sample_cfg", "clip_skip", "max_tokens"), (int, float)),
+    **dict.fromkeys(("folders", "sample_prompts"), (list,)),
+}
 COMMANDS = ("stop", "save", "sample")
 STARTING = "starting.lock"
 STALE_SECONDS = 60.0
@@ -40,7 +47,7 @@ class RunStatus:
     """How a run stands.
 
     ``state``: created, running, finished, stopped, failed or crashed (no last word
-    and its process gone; can be resumed). Times in seconds, ``started`` since 1970.
+    and its process gone; can be resumed). Times in seconds, ``started`` since 1970. ``problem``: what is wrong with its config.json.
     """
 
     folder: str
@@ -57,6 +64,7 @@ class RunStatus:
     message: str
     hint: str
     phase: str
+    problem: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -92,7 +100,7 @@ class Run:
     @classmethod
     def open(cls, folder: Path) -> Run:
         """Raises UserError for a folder that is no run."""
-        if not (Path(folder) / "config.json").is_file():
+        if not os.path.isfile(Path(folder) / "config.json"):
             raise UserError(f"{folder} is not a training run: it has no config.json.", "`runs PROJECT` lists a project's runs.")
         return cls(folder)
 
@@ -103,11 +111,16 @@ class Run:
     def config(self) -> TrainingConfig:
         return TrainingConfig.from_dict(read_json(self.folder / "config.json"))
 
-    def told(self) -> dict[str, Any]:
-        """The settings as they stand in config.json, unchecked, for lists; empty where they cannot be read."""
-        with suppress(UserError, RecursionError):
-            return dict(mapping(read_json(self.folder / "config.json"), "config.json"))
-        return {}
+    def told(self) -> tuple[dict[str, Any], str]:
+        """What config.json says as far as it can be used, for showing, and what is wrong with it ("": nothing)."""
+        try:
+            found = read_object(self.folder / "config.json")
+        except UserError as error:
+            return {}, error.message
+        odd = [k for k, v in found.items() if k in TOLD and (isinstance(v, bool) or not isinstance(v, TOLD[k]))]
+        odd += [k for k, of in (("folders", dict), ("sample_prompts", str)) if k not in odd and any(not isinstance(v, of) for v in found.get(k, ()))]
+        wrong = f"{self.folder / 'config.json'} has values that cannot be used: {', '.join(odd)}." if odd else ""
+        return {k: v for k, v in found.items() if k not in odd}, wrong
 
     def start(self, environment: Environment | None = None, granted: Granted | None = None) -> None:
         """Start (or resume) the trainer as a process of its own; ``granted``: what it may use beside its project.
@@ -163,10 +176,10 @@ class Run:
                 self._note_end(child.pid, code)
             return False
         try:
-            known = read_json(self.folder / PROCESS)
+            known = read_object(self.folder / PROCESS)
             began = number(known["created"], PROCESS, low=0)
             return bool(began) and _created(whole(known["pid"], PROCESS, 1, 2**31 - 1)) == began
-        except (UserError, KeyError, TypeError, RecursionError):
+        except (UserError, KeyError):
             return False
 
     def _note_end(self, pid: int, code: int) -> None:
@@ -177,7 +190,8 @@ class Run:
                 atomic_write_json(self.folder / PROCESS, {**facts, "code": code})
 
     def status(self) -> RunStatus:
-        return summarize(self.folder, read_events(self.events_path), self.alive(), (self.folder / PROCESS).is_file())
+        found = summarize(self.folder, read_events(self.events_path), self.alive(), os.path.isfile(self.folder / PROCESS))
+        return replace(found, problem=self.told()[1])
 
     def events_size(self) -> int:
         """Bytes of events that there are now: where `follow` may begin, to tell only what comes."""
@@ -266,8 +280,8 @@ def summarize(folder: Path, events: list[RunEvent], alive: bool, was_started: bo
     else:
         state = "crashed" if was_started else "created"
     steps = [e for e in current if e.type == "step"]
-    step = int(max((e.data.get("step", 0) for e in events if e.type in ("step", "finished", "stopped")), default=0))
-    total = int(next((e.data["total"] for e in reversed(events) if _counts_steps(e)), 0))
+    step = int(max((e.data.get("step") or 0 for e in events if e.type in ("step", "finished", "stopped")), default=0))
+    total = int(next((e.data["total"] or 0 for e in reversed(events) if _counts_steps(e)), 0))
     speed = steps[-1].data.get("steps_per_second") if steps else None
     message = str(end.data.get("message", "")) if end and state == "failed" else ""
     hint = str(end.data.get("hint", "")) if end and state == "failed" else ""
@@ -321,9 +335,7 @@ def _counts_steps(event: RunEvent) -> bool:
 
 def list_runs(runs_dir: Path) -> list[Run]:
     """A project's runs, oldest first."""
-    if not runs_dir.is_dir():
-        return []
-    return [Run(p) for p in sorted(runs_dir.iterdir()) if (p / "config.json").is_file()]
+    return [Run(p) for p in entries(runs_dir) if os.path.isfile(p / "config.json")]
 
 
 def find_run(project_runs: Path, name: str) -> Run:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ..errors import UserError
-from ..files import read_json
+from ..reading import read_object
 from ..untrusted import file_name, is_inside, is_network
 from .basefile import read_header
 from .places import home_of
@@ -30,11 +31,11 @@ def saved_file(run_dir: Path, event: Mapping[str, Any], config: Mapping[str, Any
     if not name:
         return None
     home = home_of(run_dir)
-    if (beside := home / "output" / name).is_file() and is_inside(home, beside):
+    if os.path.isfile(beside := home / "output" / name) and is_inside(home, beside):
         return beside
     session = _session(run_dir)
     for place in _told(name, event, config):
-        if (is_inside(home, place) or (session and _made_by(place) == session)) and place.is_file():
+        if (is_inside(home, place) or (session and _made_by(place) == session)) and os.path.isfile(place):
             return place
     return None
 
@@ -49,12 +50,12 @@ def _told(name: str, event: Mapping[str, Any], config: Mapping[str, Any]) -> Ite
 
 
 def _session(run_dir: Path) -> str:
-    with suppress(UserError, AttributeError):
-        return str(read_json(run_dir / "session.json").get("id", ""))
+    with suppress(UserError):
+        return str(read_object(run_dir / "session.json").get("id", ""))
     return ""
 
 
 def _made_by(path: Path) -> str:
-    with suppress(UserError, OSError):
+    with suppress(UserError):
         return read_header(path).metadata.get(RUN_KEY, "")
     return ""

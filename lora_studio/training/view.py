@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -10,6 +11,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..moving import move_folder
+from ..reading import entries, opened
 from ..untrusted import own_folder
 from .events import FILE, RunEvent, read_events
 from .runs import PROCESS, Run, RunStatus, list_runs, summarize
@@ -26,7 +28,7 @@ def list_view(runs_dir: Path) -> list[dict[str, Any]]:
 
 def _line(run: Run) -> dict[str, Any]:
     status = status_of(run)
-    config = run.told()
+    config, problem = run.told()
     return {
         "name": run.folder.name,
         "state": status.state,
@@ -37,8 +39,9 @@ def _line(run: Run) -> dict[str, Any]:
         "started": status.started,
         "saved": len(status.checkpoints),
         "message": status.message,
-        "base": Path(str(config.get("base", ""))).name,
-        "output_name": str(config.get("output_name", "")),
+        "base": Path(config.get("base", "")).name,
+        "output_name": config.get("output_name", ""),
+        "problem": problem,
     }
 
 
@@ -56,6 +59,7 @@ def detail(run: Run) -> dict[str, Any]:
     events = read_events(run.events_path)
     status = summarize(run.folder, events, run.alive(), (run.folder / PROCESS).is_file())
     steps = [e for e in events if e.type == "step"]
+    config, problem = run.told()
     phase = next((e for e in reversed(events) if e.type in ("phase", "step")), None)
     began = next((e for e in reversed(events) if e.type == "started"), None)
     return {
@@ -75,7 +79,8 @@ def detail(run: Run) -> dict[str, Any]:
         "validation": validation_points(events),
         "marks": epoch_marks(events),
         "samples": samples(run.folder, events),
-        "config": run.told(),
+        "config": config,
+        "problem": problem,
     }
 
 
@@ -155,7 +160,7 @@ def samples(run_dir: Path, events: Iterable[RunEvent]) -> list[dict[str, Any]]:
     for event in events:
         if event.type == "sample":
             name = Path(str(event.data.get("path", ""))).name
-            if (run_dir / "samples" / name).is_file():
+            if os.path.isfile(run_dir / "samples" / name):
                 found[name] = {"file": name, **{k: event.data.get(k) for k in ("epoch", "step", "index", "prompt")}}
     return list(found.values())
 
@@ -163,11 +168,10 @@ def samples(run_dir: Path, events: Iterable[RunEvent]) -> list[dict[str, Any]]:
 def log_tail(run: Run) -> str:
     """The end of what the trainer printed."""
     try:
-        with (run.folder / "console.log").open("rb") as file:
-            size = file.seek(0, 2)
+        with opened(run.folder / "console.log") as (file, size):
             file.seek(max(0, size - LOG_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
+            text = file.read(LOG_BYTES).decode("utf-8", "replace")
+    except UserError:
         return ""
     return text if size <= LOG_BYTES else text.partition("\n")[2]
 
@@ -193,6 +197,6 @@ def _trash(project_folder: Path) -> Path:
 def trashed(project_folder: Path) -> list[str]:
     """The names of the runs in the trash, oldest first."""
     folder = project_folder / TRASH
-    return sorted(p.name for p in folder.iterdir() if (p / "config.json").is_file()) if folder.is_dir() else []
+    return [p.name for p in entries(folder) if os.path.isfile(p / "config.json")]
 
 

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from ..errors import UserError
 from ..failures import explained
 from ..files import told_os_error
+from ..reading import finite
 from ..studio import _plain
 from .context import Context
 from .frames import Framed
@@ -38,15 +39,7 @@ class JSON(Response):
 
     def render(self, content: Any) -> bytes:
         plain = _plain(content.to_dict() if hasattr(content, "to_dict") else content)
-        return json.dumps(_finite(plain), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, list) else value
+        return json.dumps(finite(plain), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
 
 
 class ConflictError(UserError):

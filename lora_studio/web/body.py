@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
 import types
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fastapi import Request
 
 from ..errors import UserError
+from ..reading import parse_json
 
 LARGEST = 16 * 1024 * 1024
-ODD = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)")  # how JSON writes them
 T = TypeVar("T")
 
 
@@ -24,24 +22,18 @@ async def read_body(request: Request) -> dict[str, Any]:
         data += chunk
         if len(data) > LARGEST:
             raise UserError("The request is too large.")
-    try:
-        found = json.loads(data.decode("utf-8")) if data else {}
-    except ValueError as error:
-        raise UserError(f"The request is not JSON: {error}") from None
+    found = value_of(bytes(data)) if data else {}
     if not isinstance(found, dict):
         raise UserError("The request is not a JSON object.")
-    if ODD.search(data) and not _is_text(found):
-        raise UserError("The request holds characters that are not valid text.")
     return found
 
 
-def _is_text(value: Any) -> bool:
-    """Whether every text in it can be written to a file and given to the system: no halves of characters, no NUL."""
-    if isinstance(value, dict):
-        return all(_is_text(k) and _is_text(v) for k, v in value.items())
-    if isinstance(value, list):
-        return all(map(_is_text, value))
-    return not isinstance(value, str) or not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
+def value_of(data: bytes | str) -> Any:
+    """A JSON value that somebody sent. Raises UserError for what is none, and for what nothing can be done with: see reading.py."""
+    try:
+        return parse_json(data)
+    except ValueError as error:
+        raise UserError(f"The request is not JSON: {error}.") from None
 
 
 def build(cls: type[T], data: dict[str, Any], what: str = "request") -> T:

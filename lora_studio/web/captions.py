@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from ..errors import OutdatedError, UserError
 from ..project import Project
 from ..studio import Studio
 from .app import JSON, ConflictError, router
-from .body import build, convert, read_body
+from .body import build, convert, read_body, value_of
 from .context import Context
 from .gate import in_thread
 
@@ -145,8 +144,5 @@ def _wanted(query: dict[str, str]) -> Wanted:
     """The pictures wanted, from an address: tags as JSON lists."""
     plain: dict[str, Any] = dict(query)
     for name in ("include", "exclude"):
-        try:
-            plain[name] = json.loads(query[name]) if query[name] else []
-        except ValueError:
-            raise UserError(f"The request cannot be used: {name} is not JSON.") from None
+        plain[name] = value_of(query[name]) if query[name] else []
     return build(Wanted, plain, "filter")

@@ -16,7 +16,8 @@ from ..host.base import Host
 from ..jobs import Job, Jobs
 from ..owner import key
 from ..patience import replace
-from ..project import Project, is_project_name, project_name
+from ..project import FILE, Project, is_project_name, project_name
+from ..reading import entries
 from ..studio import Studio
 from ..training.runs import Run, list_runs
 from ..training.view import trashed
@@ -48,10 +49,10 @@ class KnownProject:
         """None for a folder that is no project (any more)."""
         try:
             project = Project.open(folder)
-        except UserError:
+            times = [path.stat().st_mtime for path in (folder, project.raw_dir, project.dataset_dir, project.runs_dir) if path.exists()]
+        except (UserError, OSError):
             return None
         raw, dataset = picture_names(project.raw_dir), picture_names(project.dataset_dir)
-        times = [path.stat().st_mtime for path in (folder, project.raw_dir, project.dataset_dir, project.runs_dir) if path.exists()]
         cover = ("dataset", min(dataset)) if dataset else ("raw", min(raw)) if raw else None
         return cls(identity, project.name, folder, project.trigger, len(raw) or len(dataset), cover, max(times, default=0.0))
 
@@ -195,8 +196,20 @@ class Context:
             raise UserError("This project lies in the projects folder; it stays on the list as long as the folder is there.", "Move the folder away.")
         self._change_opened(lambda known: {k: v for k, v in known.items() if k != identity})
 
+    def unreadable_projects(self) -> list[dict[str, str]]:
+        """[{name, folder, reason}] of the projects that are there and cannot be opened."""
+        here = [(p.name, p) for p in entries(self.studio.projects_dir) if not p.name.startswith((".", "_"))]
+        found = []
+        for name, folder in [*here, *((folder.name, folder) for folder in self.opened().values())]:
+            if os.path.lexists(folder / FILE):
+                try:
+                    Project.open(folder)
+                except UserError as error:
+                    found.append({"name": name, "folder": str(folder), "reason": error.message})
+        return found
+
     def known_projects(self) -> list[KnownProject]:
-        """Every project of the projects folder and every folder opened here, the one changed last first."""
+        """Every project of the projects folder and every folder opened here that can be opened, the one changed last first."""
         here = {p.name: p for p in self._folders() if is_project_name(p.name)}
         found = {**here, **self._oddly_named(), **self.opened()}
         looked = [known for identity, folder in found.items() if (known := KnownProject.look(identity, folder)) is not None]

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..reading import finite
+
 TICK = 0.5  # seconds between two looks whether the server wants to end: an open stream would hold it up for ever (gradio 3: "Reload UI" hangs)
 HEARTBEAT = 10.0  # seconds: proxies close a silent stream, and a gone reader is noticed by writing to it
 BEHIND = 1000  # messages that a page may be behind before it is told to load everything anew
@@ -42,7 +44,7 @@ class Hub:
             listeners = [x for x in self._listeners if not project or x.project == project]
         if not listeners:
             return
-        text = json.dumps({"project": project, **data}, ensure_ascii=False)
+        text = json.dumps(finite({"project": project, **data}), ensure_ascii=False, allow_nan=False)
         for listener in listeners:
             try:
                 listener.loop.call_soon_threadsafe(listener.put, kind, text)

@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ..errors import UserError
-from ..jobs import RUNNING
 from ..project import Project
 from .app import JSON, router
 from .body import build, read_body
@@ -74,11 +73,11 @@ def routes(context: Context) -> APIRouter:
 
     @own.get("/projects")
     async def projects() -> Response:
-        """{projects: [{id, name, folder, pictures, cover, changed}], newest first, paths_allowed}."""
+        """{projects: [{id, name, folder, pictures, cover, changed}], newest first, unreadable: [{name, folder, reason}], paths_allowed}."""
 
         def listed() -> dict[str, Any]:
             here = [{"id": found.id, **found.to_dict()} for found in context.known_projects()]
-            return {"projects": here[:SHOWN], "paths_allowed": context.host.paths_allowed()}
+            return {"projects": here[:SHOWN], "unreadable": context.unreadable_projects(), "paths_allowed": context.host.paths_allowed()}
 
         return JSON(await in_thread(listed))
 
@@ -126,9 +125,8 @@ def routes(context: Context) -> APIRouter:
 
         def work() -> dict[str, Any]:
             opened = context.project(project)
-            if any(job.state == RUNNING for job in context.jobs.list(project)):
-                raise UserError("Something runs for this project.", "Wait for its end, or stop it first.")
-            renamed = studio.rename(opened, wanted.name)
+            with context.jobs.held(context.identity(opened)):
+                renamed = studio.rename(opened, wanted.name)
             found = describe(context, renamed)
             context.hub.publish("changed", project, {"renamed": found["id"]})
             return found

@@ -23,6 +23,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 
 from ..errors import UserError
+from ..reading import parse_json
 from ..tagging.catalogue import CATALOGUE
 from .app import NO_STORE
 from .brake import address_of, is_one_of
@@ -217,7 +218,7 @@ async def _body(request: Request) -> Any:
         if len(data) > LARGEST:
             raise HTTPException(413, "The request is too large.")
     try:
-        return json.loads(data)
+        return parse_json(bytes(data))
     except ValueError:
         raise HTTPException(422, "The request is not JSON.") from None
 

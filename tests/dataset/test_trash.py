@@ -79,8 +79,9 @@ def test_what_lies_in_the_trash(project: Project) -> None:
     second = trash.take_out(project, "raw", ["b.jpg", "c 花.png"])
     (project.folder / trash.FOLDER / "pictures_damaged").mkdir()
     (project.folder / trash.FOLDER / "pictures_damaged" / trash.FILE).write_text("[1]", encoding="utf-8")
-    found = trash.batches(project)
+    bad, *found = trash.batches(project)
+    assert bad["batch"] == "pictures_damaged" and "pictures.json" in bad["problem"] and not bad["names"]
     assert [(one["batch"], one["names"]) for one in found] == [(second, ["b.jpg", "c 花.png"]), (first, ["a.png"])]  # the caption goes unsaid
     assert found[1]["time"] == 1000 and found[0]["where"] == "raw"
     trash.bring_back(project, second)
-    assert [one["batch"] for one in trash.batches(project)] == [first]
+    assert [one["batch"] for one in trash.batches(project)] == ["pictures_damaged", first]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -109,7 +108,7 @@ def test_which_pictures_a_filter_means(index: DatasetIndex, text: str, names: st
         ("trait:colour", 0),
         ("NOT", 3),
         ("tag:/(/", 0),
-        ("tag:/(a+)+/", 0),
+        (r"hat tag:/(a)\2/", 4),
         ('tag:""', 0),
         ("()", 1),
         ("(" * 60 + "a", 41),
@@ -212,22 +211,8 @@ def test_search_and_replace(tags: str, search: dict[str, object], after: str, co
         {"find": "(", "regex": True},
         {"find": "a", "scope": "all"},
         {"find": "a", "new": "$2", "regex": True},
-        {"find": "(a+)+$", "regex": True},
-        {"find": "(a|b*)*c", "regex": True},
     ],
 )
-def test_searches_that_mean_nothing_or_take_forever(search: dict[str, object]) -> None:
+def test_searches_that_mean_nothing(search: dict[str, object]) -> None:
     with pytest.raises(UserError):
         Search(**search).check()  # type: ignore[arg-type]
-
-
-def test_a_search_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lora_studio.editing import search as module
-
-    monkeypatch.setattr(module, "PATIENCE", -1.0)
-    with pytest.raises(UserError, match="too long"):
-        Search("a", "b", scope="part").function()(("a",))
-    begin = time.monotonic()
-    with pytest.raises(UserError):
-        Search("(x+x+)+y", regex=True).check()
-    assert time.monotonic() - begin < 1

@@ -161,11 +161,13 @@ def test_names_that_no_preset_can_have(studio: Studio, name: str) -> None:
     assert not list(studio.projects_dir.rglob("*.json")) and not list(studio.projects_dir.parent.glob("*.json"))
 
 
-def test_a_broken_preset_is_left_out_of_the_list_and_named_when_chosen(studio: Studio) -> None:
+def test_a_broken_preset_is_named_in_the_list_and_when_chosen(studio: Studio) -> None:
     studio.presets_dir.mkdir(parents=True)
     (studio.presets_dir / "broken.json").write_text("{", encoding="utf-8")
     (studio.presets_dir / "list.json").write_text("[1]", encoding="utf-8")
-    assert {p["name"] for p in presets.listing(studio.presets_dir)} == {"character", "face", "style", "quick"}
+    listed = {p["name"]: p.get("problem") for p in presets.listing(studio.presets_dir)}
+    assert {name for name, problem in listed.items() if not problem} == {"character", "face", "style", "quick"}
+    assert "broken.json" in str(listed["broken"]) and "list.json" in str(listed["list"])
     with pytest.raises(UserError):
         presets.settings("list", "sd1", studio.presets_dir)
 

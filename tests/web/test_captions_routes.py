@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def test_hostile_names_reach_no_file(client: Any, dataset: Path, name: str) -> N
         ("ops", {"ops": "no"}), ("ops", {"ops": [{"op": "burn", "name": "a.png"}]}), ("ops", {"ops": [{"op": "add", "name": "a.png", "tag": " , "}]}),
         ("ops", {"ops": [{"op": "move", "name": "a.png", "tag": "smile"}]}), ("edit", {"options": {"colour": 1}}), ("edit", {"options": []}),
         ("edit", {"options": {}, "names": "a.png"}), ("edit", {"options": {}, "revision": "1"}), ("edit", {"options": {"add": ["a, b"]}}),
-        ("edit", {"options": {"search": [{"find": "(a+)+", "new": "", "regex": True}]}}), ("edit", {"options": {}, "wanted": {"filter": "("}}),
+        ("edit", {"options": {"search": [{"find": "(a+", "new": "", "regex": True}]}}), ("edit", {"options": {}, "wanted": {"filter": "("}}),
         ("undo", {"entry": 3}), ("read", {"names": [1]}),
     ],
 )  # fmt: skip
@@ -194,3 +195,24 @@ def test_a_project_without_a_dataset_shows_nothing(client: Any, project: Project
     assert find(client)["names"] == [] and client.get(URL + "/tags").json()["tags"] == [] and post(client, "undo", {})["done"] is False
     assert client.get(URL + "/history").json()["lines"] == [] and any(g["optional"] for g in client.get(URL + "/groups").json()["groups"])
     assert client.get(URL.replace("hana", "nobody")).status_code == 422
+
+
+def test_a_filter_that_matches_for_ever_holds_up_nobody(client: Any, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lora_studio.editing import matching, query
+
+    (dataset / "b.txt").write_text("a" * 3000, encoding="utf-8")
+    started = threading.Event()
+    start = matching._exchange
+    monkeypatch.setattr(matching, "_exchange", lambda *asked: (started.set() if b"!" in asked[1] and b"aaa" in asked[1] else None) or start(*asked))
+    monkeypatch.setattr(query, "LIMIT", 3.0)
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(client.get(URL, params={"filter": "caption:/(.|a)+!/"})))
+    thread.start()
+    assert started.wait(20)
+    assert find(client, filter="/smile$/")["names"] == ["a.png", "c 花.png"]
+    assert find(client, filter="*a*a*a*!")["names"] == [] and len(find(client)["names"]) == 4
+    assert post(client, "ops", {"ops": [{"op": "add", "name": "a.png", "tag": "hat"}]})["names"] == ["a.png"]
+    assert client.get("/lora-studio/api/v1/projects").status_code == 200
+    assert not found
+    thread.join()
+    assert found[0].status_code == 422 and "takes too long" in found[0].json()["error"] and found[0].json()["data"] == {"at": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def names(folder: Path) -> set[str]:
 
 
 def test_make_list_and_look(client: Any, context: Any) -> None:
-    assert client.get(API + "projects").json() == {"projects": [], "paths_allowed": True}
+    assert client.get(API + "projects").json() == {"projects": [], "unreadable": [], "paths_allowed": True}
     made = client.post(API + "projects", json={"name": "花 hana"})
     assert made.status_code == 201 and made.json()["id"] == "花 hana"
     assert set(made.json()) == {"id", "name", "folder", "trigger", "traits", "overview", "cut_off"}
@@ -211,3 +212,24 @@ def test_a_folder_elsewhere_gets_a_name_and_keeps_its_folder(client: Any, tmp_pa
     renamed = client.post(API + f"projects/{identity}/rename", json={"name": "mine"}).json()
     assert (renamed["id"], renamed["name"], renamed["folder"]) == (identity, "mine", str(other)) and names(other.parent) == {"yuki"}
     assert [card["name"] for card in client.get(API + "projects").json()["projects"]] == ["mine"]
+
+
+def test_no_rename_beside_a_job(client: Any, context: Any, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not while one runs; and none begins meanwhile."""
+    go, seen = threading.Event(), []
+    job = context.jobs.start("check", "hana", lambda progress: go.wait(20))
+    answer = client.post(API + "projects/hana/rename", json={"name": "yuki"})
+    assert answer.status_code == 422 and "runs for this project" in answer.json()["error"] and project.folder.is_dir()
+    go.set()
+    context.jobs.wait(job.id, 20)
+    real = type(context.studio).rename
+
+    def renaming(self: Any, opened: Project, name: str) -> Project:
+        seen.append(client.post(API + "projects/hana/check"))
+        seen.append(client.post(API + "projects/hana/rename", json={"name": "other"}))
+        return real(self, opened, name)
+
+    monkeypatch.setattr(type(context.studio), "rename", renaming)
+    assert client.post(API + "projects/hana/rename", json={"name": "yuki"}).status_code == 200
+    assert [one.status_code for one in seen] == [422, 422] and "being renamed" in seen[0].json()["error"]
+    assert names(project.folder.parent) == {"yuki"}
