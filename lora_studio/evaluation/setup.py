@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from .. import untrusted
 from ..dataset import list_items, read_caption
 from ..errors import UserError
 from ..project import Project
-from ..training.events import read_events
+from ..reading import read_lines
+from ..training.events import usable
 from ..training.runs import Run
 from .families import alternatives, plain
 from .measure import Judge
@@ -93,8 +95,8 @@ def saved_epochs(
     output = run_dir.parent.parent / "output"
     found: dict[int, Path] = {}
     notes: dict[int, str] = {}
-    for event in (told.data for told in read_events(run_dir / "events.jsonl") if told.type == "checkpoint"):
-        if not event.get("path"):
+    for event in _events(run_dir / "events.jsonl"):
+        if event.get("type") != "checkpoint" or not event.get("path"):
             continue
         # saved on request in the middle of an epoch: not what the epoch became
         if re.search(r"-step\d+$", Path(str(event["path"])).stem):
@@ -116,6 +118,12 @@ def saved_epochs(
             "Let it train until its first epoch is saved, then evaluate again.",
         )
     return tuple(sorted(found.items())), tuple(notes[k] for k in sorted(notes))
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    """Complete lines only: the trainer may be writing the last one."""
+    with suppress(UserError):  # there is none yet, or it is no file
+        yield from map(usable, read_lines(path))
 
 
 def _captions(config: Mapping[str, Any], project: Project | None) -> Iterator[tuple[str, ...]]:

@@ -44,12 +44,17 @@ class RunEvent:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunEvent:
         """Raises KeyError, TypeError or ValueError for what is none. A value of another kind than everybody counts on is left out."""
-        rest = {k: v for k, v in values.items() if k not in ("v", "seq", "time", "type") and _is_kind(v, KINDS.get(k))}
+        rest = {k: v for k, v in usable(values).items() if k not in ("v", "seq", "time", "type")}
         return cls(int(values["seq"]), float(values["time"]), str(values["type"]), rest)
 
 
-def _is_kind(value: Any, kinds: tuple[type, ...] | None) -> bool:
-    return kinds is None or value is None or (isinstance(value, kinds) and not isinstance(value, bool))
+def usable(values: dict[str, Any]) -> dict[str, Any]:
+    """An event's values without those of another kind than everybody counts on."""
+
+    def fits(value: Any, kinds: tuple[type, ...] | None) -> bool:
+        return kinds is None or value is None or (isinstance(value, kinds) and not isinstance(value, bool))
+
+    return {k: v for k, v in values.items() if fits(v, KINDS.get(k))}
 
 
 class EventWriter:
