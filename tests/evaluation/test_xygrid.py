@@ -86,7 +86,7 @@ def test_what_cannot_be_drawn_is_said_before_anything_is_written(run: Path) -> N
             xygrid.plan(run, options)
     with pytest.raises(UserError, match=r"no prompt.*weights.*seeds.*steps.*multiples of 8"):
         GridOptions((" ",), weights=(9.0,), seeds=(-1,), steps=1, width=65)
-    assert [(one["name"], "does not describe a grid" in one["problem"]) for one in xygrid.list_grids(run)] == [(folder.name, True)]
+    assert xygrid.list_grids(run) == []
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../grids", "nobody", "/etc", "a/b", "..\\x"])
