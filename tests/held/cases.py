@@ -551,7 +551,8 @@ class Upload:
 
 def _upload(here: Path) -> Any:
     request: Any = Upload()
-    return asyncio.run(receive(request, uploads.temporary(here / ".projects"), 100, "a.png", "", lambda arrived: patience.replace(arrived, here / "a.png")))
+    temporary = uploads.temporary(here / ".projects")
+    return asyncio.run(receive(request, temporary, 100, "a.png", "", lambda arrived: patience.replace(arrived, here / "a.png")))
 
 
 UPLOAD = Case("upload", lambda here: here.mkdir(parents=True, exist_ok=True), _upload, lambda here: files(here))
