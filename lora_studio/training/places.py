@@ -172,7 +172,7 @@ def _key(folder: Path) -> str:
 
 
 def _known() -> dict[str, Granted]:
-    with suppress(UserError, AttributeError, RecursionError):
+    with suppress(UserError, AttributeError):
         found: Any = read_json(file_of_this_machine())
         return {str(k): one for k, v in found["runs"].items() if (one := _one(v)) is not None} if isinstance(found.get("runs"), dict) else {}
     return {}
