@@ -176,7 +176,7 @@ class Project:
                     "Give the project's own folder, or make one with: new NAME --images DIR",
                 )
             return cls(folder=folder, name=folder.resolve().name)
-        data = read_json(path)
+        data = read_json(path, forgiving=True)  # a number of one step that is none does not take the whole project with it
         if not isinstance(data, dict):
             raise UserError(f"{path} does not describe a project.", "Put it aside: the pictures and captions do not need it.")
         if not isinstance(version := data.get("version", VERSION), int) or version > VERSION:

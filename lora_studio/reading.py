@@ -100,10 +100,10 @@ def parse_json(data: bytes | str, forgiving: bool = False) -> Any:
     return found
 
 
-def read_json(path: str | Path, largest: int = LARGEST) -> Any:
-    """The value in a JSON file. Raises UserError when it is missing or not JSON."""
+def read_json(path: str | Path, largest: int = LARGEST, forgiving: bool = False) -> Any:
+    """The value in a JSON file. forgiving: as in `parse_json`. Raises UserError when it is missing or not JSON."""
     try:
-        return parse_json(read_bytes(path, largest))
+        return parse_json(read_bytes(path, largest), forgiving)
     except ValueError as error:
         raise UserError(f"{path} cannot be read as JSON: {error}", MEND) from error
 

@@ -94,7 +94,7 @@ def change(folder: Path, name: str, beside: tuple[Path, Path] | None, contents: 
             if beside is not None:
                 for left in beside[0].glob(".renaming-*"):
                     patience.unlink(left)
-                (beside[0] / plan.mark).touch()
+                patience.touch(beside[0] / plan.mark)
             atomic_write_json(stage / PLAN, asdict(plan))
             begun = True
             for path, (_, stamp) in contents.items():

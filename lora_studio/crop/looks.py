@@ -188,7 +188,7 @@ def _read(path: Path) -> dict[str, Look]:
         if data["version"] != VERSION or data["shapes"] != len(SHAPES):
             return {}
         return {str(name): _look(row) for name, row in data["looks"].items()}
-    except (UserError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+    except (UserError, KeyError, TypeError, ValueError, AttributeError):
         return {}
 
 

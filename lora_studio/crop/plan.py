@@ -122,7 +122,7 @@ def plan_from(data: Any, what: str) -> CropPlan:
     """The plan in a JSON object that comes from `what`. Raises UserError when it is none."""
     try:
         return CropPlan.from_dict(data)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, RefusedError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RefusedError) as error:
         raise UserError(f"{what} is not a crop plan: {error}.", "Write one with the crop command and change its boxes.") from error
 
 

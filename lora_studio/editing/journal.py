@@ -137,7 +137,7 @@ class Journal:
             try:
                 state = self.state = read_state(path)
                 self.foreign = "" if owner.is_mine(state.id, state.owners, path) else FROM_ELSEWHERE
-            except (RefusedError, KeyError, TypeError, ValueError, RecursionError):
+            except (RefusedError, KeyError, TypeError, ValueError):
                 self.foreign = UNREADABLE
             except OSError as error:
                 raise UserError(f"{path} cannot be read: {error.strerror}.", "Check the file's permissions.") from error
@@ -155,7 +155,7 @@ class Journal:
         path = self._path(identity)
         try:
             return read_entry(path)
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise self._damaged(path, error) from error
 
     def changes(self, identity: str) -> tuple[FileChange, ...]:
@@ -163,7 +163,7 @@ class Journal:
         path = self._path(identity)
         try:
             return read_changes(path, self.dataset_dir)
-        except (OSError, ValueError, TypeError, IndexError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, IndexError) as error:
             raise self._damaged(path, error) from error
 
     def _damaged(self, path: Path, error: Exception) -> UserError:

@@ -14,7 +14,9 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ..errors import UserError
-from ..files import atomic_write_json, locked, read_json
+from ..files import atomic_write_json, locked
+from ..patience import HeldError
+from ..reading import read_object
 from ..untrusted import is_inside, is_network
 from .config import TrainingConfig
 
@@ -172,10 +174,13 @@ def _key(folder: Path) -> str:
 
 
 def _known() -> dict[str, Granted]:
-    with suppress(UserError, AttributeError, RecursionError):
-        found: Any = read_json(file_of_this_machine())
-        return {str(k): one for k, v in found["runs"].items() if (one := _one(v)) is not None} if isinstance(found.get("runs"), dict) else {}
-    return {}
+    try:
+        runs = read_object(file_of_this_machine()).get("runs")
+    except HeldError:
+        raise  # nothing is written over what only cannot be read just now
+    except UserError:
+        return {}
+    return {str(k): one for k, v in runs.items() if (one := _one(v)) is not None} if isinstance(runs, dict) else {}
 
 
 def _one(value: Any) -> Granted | None:

@@ -89,7 +89,7 @@ def make_run(folder: Path, epochs: Sequence[str], trigger: str = "mikuzu") -> Pa
         path.write_bytes(b"weights")
         # the path as it was before the project was moved here
         events.append({"type": "checkpoint", "epoch": n, "step": n * 10, "path": f"/elsewhere/output/{path.name}"})
-    lines = [json.dumps({"v": 1, "seq": k, **event}) for k, event in enumerate(events, 1)]
+    lines = [json.dumps({"v": 1, "seq": k, "time": 5.0, **event}) for k, event in enumerate(events, 1)]
     (run / "events.jsonl").write_text("\n".join(lines) + '\n{"v":1,"seq":99,"type":"checkp', encoding="utf-8")
     return run
 
@@ -156,8 +156,8 @@ def test_the_page_fetches_nothing_and_escapes_everything(tmp_path: Path) -> None
 def test_a_later_checkpoint_event_of_an_epoch_replaces_the_earlier(tmp_path: Path) -> None:
     run = make_run(tmp_path, ["a-01"])
     with (run / "events.jsonl").open("w", encoding="utf-8") as f:
-        for name in ("gone", "a-01"):
-            f.write(json.dumps({"type": "checkpoint", "epoch": 1, "path": f"/x/{name}.safetensors"}) + "\n")
+        for k, name in enumerate(("gone", "a-01"), 1):
+            f.write(json.dumps({"seq": k, "time": 5.0, "type": "checkpoint", "epoch": 1, "path": f"/x/{name}.safetensors"}) + "\n")
     report, _, _ = run_evaluation(run)
     assert [e["epoch"] for e in report["epochs"]] == [1]
     assert not any("left out" in note for note in report["notes"])

@@ -20,10 +20,11 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
-from lora_studio import overlay, overlay_install
+from lora_studio import overlay, overlay_install, patience
 from lora_studio.bundle import pack, place
 from lora_studio.crop import CropOptions, apply_plan, draft, plan_project
 from lora_studio.dataset import trash as pictures_trash
+from lora_studio.dataset import uploads
 from lora_studio.editing import EditOptions, edit_pictures
 from lora_studio.editing.ops import Op
 from lora_studio.editing.transfer import transfer
@@ -550,7 +551,8 @@ class Upload:
 
 def _upload(here: Path) -> Any:
     request: Any = Upload()
-    return asyncio.run(receive(request, here / "a.png", 100, "a.png", ""))
+    temporary = uploads.temporary(here / ".projects")
+    return asyncio.run(receive(request, temporary, 100, "a.png", "", lambda arrived: patience.replace(arrived, here / "a.png")))
 
 
 UPLOAD = Case("upload", lambda here: here.mkdir(parents=True, exist_ok=True), _upload, lambda here: files(here))
