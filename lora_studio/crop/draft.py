@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import OutdatedError, UserError
 from ..files import atomic_write_json, read_json
+from ..patience import HeldError
 from ..project import Project, in_place
 from ..untrusted import sequence, whole
 from .choices import PLAN, Choice
@@ -104,9 +104,16 @@ def redo(draft: Draft) -> Draft:
 
 
 def load(project: Project) -> Draft:
-    """The stored draft; without one (or with a damaged one) the options of the last crop and no choices."""
-    with suppress(UserError, KeyError, TypeError, ValueError, AttributeError):
+    """The stored draft; without one (or with a damaged one) the options of the last crop and no choices.
+
+    Raises HeldError while another program holds it: the next change would be written over it.
+    """
+    try:
         return Draft.from_dict(read_json(project.studio_dir / "crop_draft.json"))
+    except HeldError:
+        raise
+    except (UserError, KeyError, TypeError, ValueError, AttributeError):
+        pass
     try:
         return Draft(replace(CropOptions.from_dict(project.last("crop")), plan_file=None))
     except (UserError, TypeError, ValueError, AttributeError):

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_write_json, locked, read_json
+from ..patience import HeldError
 from ..untrusted import is_inside, is_network
 from .config import TrainingConfig
 
@@ -144,7 +145,7 @@ def grant(run_dir: Path, places: Iterable[str | Path], own: bool = False) -> Non
     """Remember what a person allowed. Where that cannot be written, the person is asked again the next time."""
     given = [str(place) for place in places]
     with suppress(UserError, OSError), locked(file_of_this_machine().with_suffix(".lock")):
-        known = _known()
+        known = _kept()
         before = known.pop(_key(run_dir), Granted())
         known[_key(run_dir)] = Granted(tuple(dict.fromkeys([*before.places, *given])), own or before.own)
         _write(known)
@@ -158,7 +159,7 @@ def follow(moves: Sequence[tuple[Path, Path]]) -> None:
         return next((new + plain[len(old) :] for old, new in pairs if plain == old or plain.startswith(old + os.sep)), text)
 
     with suppress(UserError, OSError), locked(file_of_this_machine().with_suffix(".lock")):
-        known = _known()
+        known = _kept()
         after = {
             renamed(key, key): Granted(tuple(renamed(p, p if is_network(p) else _key(Path(p))) for p in one.places), one.own)
             for key, one in known.items()
@@ -172,10 +173,20 @@ def _key(folder: Path) -> str:
 
 
 def _known() -> dict[str, Granted]:
-    with suppress(UserError, AttributeError, RecursionError):
+    with suppress(HeldError):
+        return _kept()
+    return {}
+
+
+def _kept() -> dict[str, Granted]:
+    """The same to be changed. Raises HeldError: what cannot be read for a moment must not be taken for nothing and written over."""
+    try:
         found: Any = read_json(file_of_this_machine())
         return {str(k): one for k, v in found["runs"].items() if (one := _one(v)) is not None} if isinstance(found.get("runs"), dict) else {}
-    return {}
+    except HeldError:
+        raise
+    except (UserError, AttributeError, RecursionError):
+        return {}
 
 
 def _one(value: Any) -> Granted | None:
