@@ -176,11 +176,11 @@ def _sweep(folder: Path) -> None:
 
 
 def remove_lora(folders: Sequence[Path], stem: str, files: Files) -> None:
-    """Delete an older epoch of the run with its sidecars."""
+    """Delete an older epoch of the run with its sidecars; the file itself last, for by it the rest is known to be of the run the next time."""
     for folder in folders:
         path = folder / f"{stem}.safetensors"
         if path.is_file() and files.has(path):
-            for suffix in (".safetensors", *SIDECARS):
+            for suffix in (*SIDECARS, ".safetensors"):
                 unlink(path.with_suffix(suffix), missing_ok=True)
 
 

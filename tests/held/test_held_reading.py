@@ -22,6 +22,7 @@ from lora_studio.studio import Studio
 from lora_studio.trainer import export
 from lora_studio.training import places
 from lora_studio.training.runs import Run
+from tests.held.faults import Faults
 from tests.loras import RUN, trained_project, write_lora
 
 Hold = Callable[[Path], None]
@@ -148,3 +149,19 @@ def test_an_epoch_that_is_read_by_others_is_waited_for_and_no_reason_for_another
     for asked in (lambda: export.taken("hana", tmp_path, files.names), lambda: export.in_the_way([tmp_path], "hana-01", files, data)):
         with pytest.raises(HeldError):
             asked()
+
+
+@pytest.mark.torch
+def test_an_older_epoch_whose_picture_is_held_goes_whole_the_next_time(tmp_path: Path, faults: Faults) -> None:
+    folder = faults.root / "lora"
+    names = ["hana-01.json", "hana-01.png", "hana-01.safetensors"]
+    write_lora(folder / "hana-01.safetensors", ss_session_id="s1")
+    for name in names[:2]:
+        (folder / name).write_bytes(b"beside")
+    files = export.Files("s1", own=True)
+    faults.begin(lambda number, call: call.paths[0].endswith(".png"))
+    with pytest.raises(HeldError):
+        export.remove_lora([folder], "hana-01", files)
+    faults.release()
+    export.remove_lora([folder], "hana-01", files)
+    assert not list(folder.iterdir())
