@@ -31,7 +31,7 @@ LONG_DIRECTORY = 240  # characters from which on a folder that "is not there" is
 SPARE = re.compile(r"[0-9a-f]{12}-\d+")  # names in a Rewriter's folder
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_REFUSED = {errno.EACCES, errno.EPERM}
 
 
 def explain_os_error(error: OSError, path: Path) -> UserError | None:
@@ -42,6 +42,8 @@ def explain_os_error(error: OSError, path: Path) -> UserError | None:
             f"The disk is full: {path} could not be written.",
             "Nothing that was there before has changed. Free some space and do the step again.",
         )
+    if error.errno == errno.EROFS or number == 19:  # 19: write-protected
+        return UserError(f"This disk can only be read: {path} could not be written.", "Choose a folder on another disk, or make this one writable.")
     if error.errno == errno.ENAMETOOLONG or number == 206 or (number == 3 and len(str(path)) >= LONG_DIRECTORY):
         return UserError(
             f"The path is too long for this system ({len(str(path))} characters): {path}",
@@ -62,9 +64,6 @@ def told_os_error(error: OSError) -> UserError:
     """Any failed reading or writing as people are told it: what happened, and to which file."""
     named = error.filename2 or error.filename
     path = os.fsdecode(named) if isinstance(named, (str, bytes)) else ""
-    if error.errno == errno.EROFS:
-        what = f"This disk can only be read: {path or 'a file'} could not be written."
-        return UserError(what, "Choose a folder on another disk, or make this one writable.")
     why = error.strerror or str(error)
     return explain_os_error(error, Path(path or "a file")) or UserError(
         f"{path} could not be read or written: {why}." if path else f"The computer could not do this: {why}.",

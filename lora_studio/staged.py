@@ -130,6 +130,8 @@ def repair(folder: Path) -> None:
                 _discard(stage)
                 return
             plan = Plan.read(told)
+        except patience.HeldError:
+            raise  # it may well be ours
         except UserError:
             return  # not ours
         except OSError as error:

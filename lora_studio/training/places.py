@@ -146,7 +146,7 @@ def grant(run_dir: Path, places: Iterable[str | Path], own: bool = False) -> Non
     """Remember what a person allowed. Where that cannot be written, the person is asked again the next time."""
     given = [str(place) for place in places]
     with suppress(UserError, OSError), locked(file_of_this_machine().with_suffix(".lock")):
-        known = _known()
+        known = _kept()
         before = known.pop(_key(run_dir), Granted())
         known[_key(run_dir)] = Granted(tuple(dict.fromkeys([*before.places, *given])), own or before.own)
         _write(known)
@@ -160,7 +160,7 @@ def follow(moves: Sequence[tuple[Path, Path]]) -> None:
         return next((new + plain[len(old) :] for old, new in pairs if plain == old or plain.startswith(old + os.sep)), text)
 
     with suppress(UserError, OSError), locked(file_of_this_machine().with_suffix(".lock")):
-        known = _known()
+        known = _kept()
         after = {
             renamed(key, key): Granted(tuple(renamed(p, p if is_network(p) else _key(Path(p))) for p in one.places), one.own)
             for key, one in known.items()
@@ -174,10 +174,17 @@ def _key(folder: Path) -> str:
 
 
 def _known() -> dict[str, Granted]:
+    with suppress(HeldError):
+        return _kept()
+    return {}
+
+
+def _kept() -> dict[str, Granted]:
+    """The same to be changed. Raises HeldError: what cannot be read for a moment must not be taken for nothing and written over."""
     try:
         runs = read_object(file_of_this_machine()).get("runs")
     except HeldError:
-        raise  # nothing is written over what only cannot be read just now
+        raise
     except UserError:
         return {}
     return {str(k): one for k, v in runs.items() if (one := _one(v)) is not None} if isinstance(runs, dict) else {}

@@ -17,7 +17,7 @@ from ..endings import reason
 from ..environment import Environment
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
-from ..patience import opened, rmtree, unlink
+from ..patience import HeldError, opened, rmtree, unlink
 from ..reading import entries, read_object
 from ..untrusted import number, own_folder, whole
 from .config import TrainingConfig
@@ -177,6 +177,11 @@ class Run:
             return False
         try:
             known = read_object(self.folder / PROCESS)
+        except HeldError:
+            return True  # nobody can tell, and a second trainer would be worse
+        except UserError:
+            return False
+        try:
             began = number(known["created"], PROCESS, low=0)
             return bool(began) and _created(whole(known["pid"], PROCESS, 1, 2**31 - 1)) == began
         except (UserError, KeyError):

@@ -45,23 +45,26 @@ def routes(context: Context) -> APIRouter:
 
     # -- the form ----------------------------------------------------------------
 
+    def form_now() -> dict[str, Any]:
+        return studio.training_form(context.host.cards())
+
     @own.get("/training/form")
     async def form() -> Response:
         """Every option in groups with its texts in English and Chinese, what it accepts and its default; the presets."""
-        return JSON(await in_thread(lambda: studio.training_form(context.host.cards())))
+        return JSON(await in_thread(form_now))
 
     @own.put("/training/presets")
     async def save_preset(request: Request) -> Response:
         """{name, preset, settings}: keeps changed options under a name, with the preset that they began from."""
         body = await read_body(request)
         await in_thread(studio.save_preset, _text(body, "name"), _settings(body), _text(body, "preset"))
-        return JSON(await in_thread(studio.training_form))
+        return JSON(await in_thread(form_now))
 
     @own.delete("/training/presets/{name}")
     async def remove_preset(name: str) -> Response:
         """Removes a preset of one's own."""
         await in_thread(studio.remove_preset, name)
-        return JSON(await in_thread(studio.training_form))
+        return JSON(await in_thread(form_now))
 
     @own.post(ONE + "/training/draft")
     async def draft(project: str, request: Request) -> Response:

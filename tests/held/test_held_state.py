@@ -65,6 +65,25 @@ def test_killed_at_any_write_a_state_is_left(faults: Faults, again: bool) -> Non
     assert at > 5
 
 
+def test_what_is_saved_last_is_the_newest_also_with_a_smaller_number(tmp_path: Path) -> None:
+    """A run that goes on with more processes counts fewer steps."""
+    for step in (9, 10):
+        save_state(tmp_path, Position(step=step), weights(step))
+    for step in (6, 7, 8):
+        save_state(tmp_path, Position(step=step, processes=2), weights(step))
+        assert found(tmp_path) == (step, 1.0, float(step))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000007", "step-00000008"]
+
+
+def test_a_state_that_is_damaged_does_not_take_the_place_of_later_ones(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save_state(tmp_path, Position(step=step), weights(step))
+    for step in (2, 3):
+        (tmp_path / f"step-0000000{step}" / "tensors.safetensors").write_bytes(b"damaged")
+    save_state(tmp_path, Position(step=1, rate=0.5), weights(1))
+    assert found(tmp_path) == (1, 0.5, 1.0)
+
+
 def test_no_folder_is_renamed(faults: Faults) -> None:
     faults.begin()
     for step in range(4):
