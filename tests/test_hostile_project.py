@@ -543,3 +543,12 @@ def test_a_change_waits_for_nobody_s_lock_elsewhere(world: World) -> None:
     with pytest.raises(UserError, match="is a link"), opened(world.dataset):
         pass
     assert not (world.owner / "not_there_yet").exists()
+
+
+def test_what_a_move_left_aside_is_deleted_only_in_the_project(world: World) -> None:
+    """A link to somebody's photos among the leftovers of a move: each picture behind it was deleted by the next copy."""
+    link(world.studio / "moved" / "x", world.owner)
+    make_other(world)
+    before = {p.name: p.read_bytes() for p in world.owner.iterdir() if p.is_file()}
+    studio_of(world).transfer_pictures(Project.open(world.project), ["b.png"], other(world) / "dataset")
+    assert {p.name: p.read_bytes() for p in world.owner.iterdir() if p.is_file()} == before

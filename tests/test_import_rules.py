@@ -74,7 +74,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "moving": {"errors", "files", "patience", "reading", "untrusted"},
     "owner": {"errors", "files", "reading", "untrusted"},
     "remote": {"errors"},
-    "staged": {"errors", "files", "patience", "reading", "untrusted"},
+    "staged": {"errors", "files", "owner", "patience", "reading", "untrusted"},
     "reading": {"errors", "patience"},
 }
 

@@ -210,7 +210,7 @@ def routes(context: Context) -> APIRouter:
         """A picture drawn while training."""
         from ..studio import picture_below
 
-        found = await in_thread(lambda: picture_below(run_of(project, run).folder / "samples", file))
+        found = await in_thread(lambda: picture_below(run_of(project, run).folder, f"samples/{file}"))
         if found is None:
             raise HTTPException(404, "There is no such picture.")
         return FileResponse(found, headers=HEADERS)

@@ -99,6 +99,13 @@ def test_links_in_a_project_are_not_written_through(home: Studio, tmp_path: Path
         away(tmp_path).unbundle(tmp_path / "b.zip")
 
 
+def test_events_larger_than_any_are_not_unpacked(home: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.bundle(project_of(home), make_run(home), tmp_path / "b.zip")
+    monkeypatch.setattr("lora_studio.bundle.placing.LARGEST_EVENTS", 10)
+    with pytest.raises(UserError, match="more of a training's events"):
+        away(tmp_path).unbundle(tmp_path / "b.zip")
+
+
 @pytest.mark.parametrize("name", ["_presets", "_incoming", "@a", "-x", "show"])
 def test_a_bundle_makes_no_project_that_nobody_finds(home: Studio, tmp_path: Path, name: str) -> None:
     home.bundle(project_of(home), make_run(home), tmp_path / "b.zip")
