@@ -220,7 +220,9 @@ def test_links_in_a_run_are_not_followed(tmp_path: Path, studio: Studio, started
     assert started == []
 
 
-@pytest.mark.parametrize("part", ["state/step-00000500", "state/step-00000001/state.json", "evaluation/grids", "evaluation/pictures", "tensorboard/x"])
+@pytest.mark.parametrize(
+    "part", ["state/step-00000500", "state/step-00000001/state.json", "evaluation/grids", "evaluation/pictures", "tensorboard/x"]
+)
 def test_links_deep_in_a_run_are_not_followed(tmp_path: Path, studio: Studio, started: list[list[str]], part: str) -> None:
     """A state of a step to come that is a link to a folder of photos had all of them deleted when that step was saved."""
     checkpoint = {"type": "checkpoint", "path": "mira-01.safetensors", "epoch": 1, "step": 4}
