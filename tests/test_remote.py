@@ -99,6 +99,7 @@ class Server(BaseHTTPRequestHandler):
     to: dict[str, str]
     asked: list[str]
     announce = True
+    sent = 0
     content = bytes(range(256)) * 2000
 
     def do_GET(self) -> None:
@@ -114,7 +115,7 @@ class Server(BaseHTTPRequestHandler):
             self.connection.recv(1)  # until the other side hangs up
             return
         self.send_response(200)
-        if self.announce:
+        if self.announce and parts.path != "/endless":
             self.send_header("Content-Length", str(len(self.content)))
         self.send_header("Connection", "close")
         self.end_headers()
@@ -124,7 +125,9 @@ class Server(BaseHTTPRequestHandler):
             self.connection.recv(1)
             return
         with suppress(OSError):  # given up
-            self.wfile.write(self.content)
+            for _ in range(100 if parts.path == "/endless" else 1):
+                self.wfile.write(self.content)
+                type(self).sent += len(self.content)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -256,6 +259,12 @@ def test_more_than_is_wanted_is_not_taken(server: Any, tmp_path: Path, announce:
     assert list(tmp_path.iterdir()) == []
     fetch(f"http://127.0.0.1:{server.port}/x", tmp_path / "x.bin", largest=size)
     assert (tmp_path / "x.bin").stat().st_size == size
+
+
+def test_what_has_no_end_is_given_up(server: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is larger than"):
+        fetch(f"http://127.0.0.1:{server.port}/endless", tmp_path / "x.bin", largest=1_000_000)
+    assert server.sent < 60 * len(server.content) and list(tmp_path.iterdir()) == []
 
 
 def test_more_than_the_disk_has_room_for_is_not_begun(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
