@@ -31,7 +31,7 @@ LONG_DIRECTORY = 240  # characters from which on a folder that "is not there" is
 SPARE = re.compile(r"[0-9a-f]{12}-\d+")  # names in a Rewriter's folder
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_REFUSED = {errno.EACCES, errno.EPERM}
 
 
 def explain_os_error(error: OSError, path: Path) -> UserError | None:
@@ -53,6 +53,8 @@ def explain_os_error(error: OSError, path: Path) -> UserError | None:
         return HeldError(error.message, error.hint, str(path), error.errno, error.winerror)
     if is_held(error):
         return held(error, path)
+    if error.errno == errno.EROFS:
+        return UserError(f"This disk can only be read: {path} could not be written.", "Choose a folder on another disk, or make this one writable.")
     if error.errno in _REFUSED:
         return UserError(f"No permission to write {path}.", "Choose another folder, or close the program that holds the file.")
     return None
@@ -62,9 +64,6 @@ def told_os_error(error: OSError) -> UserError:
     """Any failed reading or writing as people are told it: what happened, and to which file."""
     named = error.filename2 or error.filename
     path = os.fsdecode(named) if isinstance(named, (str, bytes)) else ""
-    if error.errno == errno.EROFS:
-        what = f"This disk can only be read: {path or 'a file'} could not be written."
-        return UserError(what, "Choose a folder on another disk, or make this one writable.")
     why = error.strerror or str(error)
     return explain_os_error(error, Path(path or "a file")) or UserError(
         f"{path} could not be read or written: {why}." if path else f"The computer could not do this: {why}.",

@@ -29,7 +29,7 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "permission"), (errno.EROFS, "permission")])
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "permission"), (errno.EROFS, "can only be read")])
 def test_full_disk_and_missing_permission_are_told_plainly(tmp_path: Path, number: int, words: str) -> None:
     path = tmp_path / "a.json"
     atomic_write_json(path, {"old": True})
