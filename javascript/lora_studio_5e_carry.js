@@ -15,14 +15,17 @@
 
         async function load(id) {
             project = id;
-            const {bundles} = await Studio.api.get(p`projects/${id}/bundles`);
-            if (id === project) draw(bundles);
+            const found = await Studio.api.get(p`projects/${id}/bundles`);
+            if (id === project) draw(found);
         }
-        function draw(bundles) {
-            Studio.fill(list, bundles.map((one) => h("div.ls-row.ls-carry-file", {}, h("span", {translate: "no"}, one.file), h("span.ls-hint", {}, Studio.bytes(one.bytes)),
+        // arrived: what was uploaded and did not come home, because something failed or the page was closed.
+        function draw({bundles, arrived}) {
+            Studio.fill(list, arrived.map((one) => h("div.ls-row.ls-carry-arrived", {}, h("span", {}, t("Uploaded and not home yet")), h("span.ls-hint", {}, Studio.bytes(one.bytes)),
+                Studio.button(t("Bring home"), async () => { homes.follow(await Studio.api.post(p`projects/${project}/bundles/home`, {file: one.file})); await load(project); }, {kind: "small"}),
+                Studio.button(t("Throw away"), async () => draw(await Studio.api.delete(p`projects/${project}/bundles/uploads/${one.file}`)), {kind: "small"}))), bundles.map((one) => h("div.ls-row.ls-carry-file", {}, h("span", {translate: "no"}, one.file), h("span.ls-hint", {}, Studio.bytes(one.bytes)),
                 Studio.button(t("Download"), () => Studio.download(p`projects/${project}/bundles/${one.file}`), {kind: "small"}),
                 Studio.button(t("Delete"), async () => {
-                    if (await Studio.confirm({title: t("Delete {name}?", {name: one.file}), body: t("The training it was made of stays."), ok: t("Delete"), kind: "danger"})) draw((await Studio.api.delete(p`projects/${project}/bundles/${one.file}`)).bundles);
+                    if (await Studio.confirm({title: t("Delete {name}?", {name: one.file}), body: t("The training it was made of stays."), ok: t("Delete"), kind: "danger"})) draw(await Studio.api.delete(p`projects/${project}/bundles/${one.file}`));
                 }, {kind: "small"}))));
         }
 
@@ -64,7 +67,7 @@
             homes.follow(await Studio.api.post(p`projects/${id}/bundles/home`, from));
         }
         async function home(job) {
-            if (job.state !== "done") return;
+            if (job.state !== "done") return load(project);
             const found = job.result, here = Studio.state.project && found.project === Studio.state.project.name;
             await Studio.dialog({title: t("It is home"), body: h("div", {}, h("p", {}, here ? t("The run is in the history below.") : t("It belongs to the project {name}.", {name: found.project})),
                 h("p", {}, t("{n} {LoRA|LoRAs} came along.", {n: found.loras.length})), rest(found.left_out))});

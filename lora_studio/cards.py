@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .pins import numbers
+from .torch_builds import BUILDS, INDEX
 
-WHEELS = "https://download.pytorch.org/whl/"
 #: the PyTorch to take where an old one has to go: the first whose builds know every card below
 FIRST_FOR_ALL = "2.7.1"
+#: the last build that runs new cards with a driver that is too old for CUDA 13
+BEFORE_CUDA13 = next(build for build in BUILDS if build.name == "cu128")
 #: from this compute capability on a card computes bf16 itself; below, PyTorch emulates it or refuses
 BF16_FROM = (8, 0)
 #: Triton, which compiles, writes nothing for older cards
@@ -119,6 +121,13 @@ def breaks_half(card: Card) -> bool:
     return card.capability == (7, 5) and any(f" {name}" in f" {card.name}" for name in NO_HALF)
 
 
+def warning(precision: str, card: Card) -> str:
+    """What is to be said of a precision before a training starts on a card; "" for nothing."""
+    if precision != "bf16" or not (0, 0) < card.capability < BF16_FROM:
+        return ""
+    return f"The {card.words} does not compute in bf16: it is emulated, which is slow, or refused. precision=auto takes fp16 there."
+
+
 # -- what is wrong, and what helps ---------------------------------------------------------------------------------
 
 
@@ -142,11 +151,13 @@ def build_for(card: Card, build: Build, driver: str = "") -> str:
             version, index = FIRST_FOR_ALL, "cu128"
         elif numbers(version) < (2, 9):
             index = "cu128"
+        elif is_older(driver, DRIVERS[13]):
+            version, index = BEFORE_CUDA13.torch, BEFORE_CUDA13.name
         else:
-            index = "cu129" if is_older(driver, DRIVERS[13]) else "cu130"
+            index = "cu130"
     else:
         index = "cu121" if numbers(version) < (2, 6) else "cu126"
-    return f"pip install --force-reinstall torch=={version} torchvision --index-url {WHEELS}{index}"
+    return f"pip install --force-reinstall torch=={version} torchvision --index-url {INDEX}{index}"
 
 
 def wrong(card: Card, build: Build, driver: str = "") -> tuple[str, str] | None:

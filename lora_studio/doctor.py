@@ -90,7 +90,7 @@ def torch_facts(cards: list[str]) -> tuple[dict[str, Any], list[Problem]]:
         driver = listed[0].driver if listed else ""
         facts |= {"device": "cuda", "count": len(found), "driver": driver, "cards": [_card_facts(torch, card, build) for card in found]}
         unusable = [wrong for card in found if (wrong := rules.wrong(card, build, driver))]
-        problems += [{"what": what, "fix": fix} for what, fix in unusable]
+        problems += [{"what": what, "fix": _fix(fix)} for what, fix in unusable]
         chosen = next((c for c in facts["cards"] if c["kernels"]), facts["cards"][0])
         free, total = chosen["vram_free"], chosen["vram_total"]
         facts |= {"name": chosen["name"], "vram_free": free, "vram_total": total}
@@ -109,8 +109,14 @@ def torch_facts(cards: list[str]) -> tuple[dict[str, Any], list[Problem]]:
         card, driver = (seen.card, seen.driver) if seen else (rules.Card(0, cards[0]), "")
         facts["driver"] = driver
         what, fix = rules.why(card, rules.build_of(torch), driver, os.environ.get("CUDA_VISIBLE_DEVICES"))
-        problems.append({"what": what, "fix": fix})
+        problems.append({"what": what, "fix": _fix(fix)})
     return facts, problems
+
+
+def _fix(fix: str) -> str:
+    """Our own set-up chooses the build for the card and its driver by itself; in a WebUI it has to be told."""
+    ours = Path(sys.prefix).resolve() == (HERE / ".venv").resolve() and not os.environ.get("TORCH_COMMAND")
+    return f"Run: {SET_UP} (it installs the PyTorch that fits, or names the driver). Else: {fix}" if ours and "TORCH_COMMAND" in fix else fix
 
 
 def _card_facts(torch: Any, card: rules.Card, build: rules.Build) -> dict[str, Any]:

@@ -42,6 +42,8 @@ def explain_os_error(error: OSError, path: Path) -> UserError | None:
             f"The disk is full: {path} could not be written.",
             "Nothing that was there before has changed. Free some space and do the step again.",
         )
+    if error.errno == errno.EROFS or number == 19:  # 19: write-protected
+        return UserError(f"This disk can only be read: {path} could not be written.", "Choose a folder on another disk, or make this one writable.")
     if error.errno == errno.ENAMETOOLONG or number == 206 or (number == 3 and len(str(path)) >= LONG_DIRECTORY):
         return UserError(
             f"The path is too long for this system ({len(str(path))} characters): {path}",
@@ -53,8 +55,6 @@ def explain_os_error(error: OSError, path: Path) -> UserError | None:
         return HeldError(error.message, error.hint, str(path), error.errno, error.winerror)
     if is_held(error):
         return held(error, path)
-    if error.errno == errno.EROFS:
-        return UserError(f"This disk can only be read: {path} could not be written.", "Choose a folder on another disk, or make this one writable.")
     if error.errno in _REFUSED:
         return UserError(f"No permission to write {path}.", "Choose another folder, or close the program that holds the file.")
     return None

@@ -183,6 +183,15 @@ def rmdir(path: PathLike) -> None:
     patient(lambda: os.rmdir(path), path=path)
 
 
+def rmdir_if_empty(path: PathLike) -> bool:
+    """Delete a folder if nothing is in it; whether it is gone. One that is not empty is no reason to wait, nor an error."""
+    try:
+        os.rmdir(path)
+    except OSError:
+        return not os.path.lexists(path)
+    return True
+
+
 def rmtree(path: PathLike, ignore_errors: bool = False) -> None:
     """Delete a folder with all that is in it; links in it are deleted, never followed. A folder that is gone is as good.
 

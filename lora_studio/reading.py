@@ -6,6 +6,7 @@ file can hold. A pipe or a device in the place of a file is never waited for.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -118,8 +119,8 @@ def read_object(path: str | Path) -> dict[str, Any]:
 
 def parse_lines(data: bytes) -> Iterator[dict[str, Any]]:
     """The objects of a text that has one a line; lines that are none are passed over, a last one without an end too."""
-    for line in data.split(b"\n")[:-1]:
-        if (found := parse_line(line)) is not None:
+    for line in io.BytesIO(data):  # one after the other: a list of them would be many times as large as a file of empty lines
+        if line.endswith(b"\n") and line != b"\n" and (found := parse_line(line)) is not None:
             yield found
 
 

@@ -20,10 +20,10 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from . import patience, untrusted
+from . import owner, patience, untrusted
 from .errors import UserError
 from .files import atomic_write_bytes, atomic_write_json, explain_os_error, locked
 from .reading import read_object
@@ -39,7 +39,7 @@ _lock = threading.RLock()
 class Plan:
     """before, after: the folder's names. beside: another folder, where it is and where it goes, "" for none.
 
-    files: by number, relative to the folder. fresh: those of them that were not there before.
+    files: by number, relative to the folder. fresh: those of them that were not there before. signed: says that this user named `beside`.
     """
 
     before: str
@@ -48,6 +48,7 @@ class Plan:
     token: str
     files: tuple[str, ...]
     fresh: tuple[str, ...] = ()
+    signed: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Plan:
@@ -57,11 +58,17 @@ class Plan:
         one, other = (untrusted.text(p, what) for p in (*untrusted.sequence(found.get("beside"), what, 2), "", "")[:2])
         plan = cls(
             untrusted.file_name(found.get("before"), what), untrusted.file_name(found.get("after"), what), (one, other),
-            untrusted.file_name(found.get("token"), what), files, fresh,
+            untrusted.file_name(found.get("token"), what), files, fresh, untrusted.text(found.get("signed", ""), what, 100),
         )  # fmt: skip
-        if one and not (Path(one).is_absolute() and Path(one).parent == Path(other).parent):
-            raise untrusted.refuse(what, plan.beside, "are no two folders side by side")
-        return plan
+        if path.name == BACK and plan.before != plan.after:
+            raise untrusted.refuse(what, [plan.before, plan.after], "are two names of a folder that keeps its own")
+        # it came with the project: not even looked at, for that alone would tell another machine (\\\\host\\share) who we are
+        return plan if plan.signed == plan.signature else replace(plan, beside=("", ""))
+
+    @property
+    def signature(self) -> str:
+        """Of the folders beside the project, by this user: nobody else can name one."""
+        return owner.key().mark("\n".join((self.token, *self.beside)))
 
     @property
     def mark(self) -> str:
@@ -85,6 +92,7 @@ def change(folder: Path, name: str, beside: tuple[Path, Path] | None, contents: 
         files = {path.relative_to(folder).as_posix(): stamp for path, (_, stamp) in contents.items()}
         fresh = tuple(file for file, stamp in files.items() if stamp is None)
         plan = Plan(folder.name, name, (str(beside[0]), str(beside[1])) if beside else ("", ""), uuid.uuid4().hex, tuple(files), fresh)
+        plan = replace(plan, signed=plan.signature)
         now, begun = folder, False
         try:
             _discard(stage)
@@ -120,7 +128,7 @@ def change(folder: Path, name: str, beside: tuple[Path, Path] | None, contents: 
 
 def repair(folder: Path) -> None:
     """Finish a change that was broken off, or take it back. Raises UserError when that is not possible now."""
-    if not os.path.isdir(folder / STAGE):
+    if not os.path.isdir(folder / STAGE) or not untrusted.is_inside(folder, folder / STAGE):
         return
     with _alone(folder):
         stage = folder / STAGE
@@ -130,6 +138,8 @@ def repair(folder: Path) -> None:
                 _discard(stage)
                 return
             plan = Plan.read(told)
+        except patience.HeldError:
+            raise  # it may well be ours
         except UserError:
             return  # not ours
         except OSError as error:
@@ -169,6 +179,7 @@ def _back(folder: Path, plan: Plan) -> None:
             patience.rename(old, place)
     _move_beside(plan, *reversed(plan.beside))
     if folder.name == plan.after != plan.before:
+        _refuse_taken(folder, folder.with_name(plan.before))
         patience.rename(folder, folder.with_name(plan.before))
         folder = folder.with_name(plan.before)
     _finish(folder, plan)

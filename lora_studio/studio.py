@@ -727,9 +727,7 @@ class Studio:
         """Check and write a run's folder; nothing is started."""
         from .training import places
         from .training.runs import Run
-        from .untrusted import own_folder
 
-        own_folder(project.folder, project.runs_dir, f"The folder of runs of {project.name}")
         future = project.runs_dir / "new"
         chosen = places.asked(config, future)
         places.check(config, future, chosen)

@@ -137,34 +137,3 @@ def installed(environment: Path) -> tuple[str, str]:
         found = [re.search(rf"^{name}\b.*=\s*['\"]([^'\"]*)['\"]", text, re.MULTILINE) for name in ("__version__", "cuda")]
         return tuple(match[1] if match else "" for match in found)  # type: ignore[return-value]
     return "", ""
-
-
-def mistake(found: Sequence[Card], version: str, cuda: str | None, system: str, ours: bool) -> tuple[str, str] | None:
-    """(what is wrong, how to mend it) where the torch that is installed cannot use a card that another build, or another driver, could use.
-
-    version, cuda: as torch says, cuda None for a build without. ours: this program's set-up put it there, not a WebUI.
-    """
-    asked = [card for card in found if card.capability]
-    if not asked or any(_runs(card, cuda) for card in asked):
-        return None
-    choice = choose(asked, system)
-    what = f"PyTorch {version} cannot use the {asked[0].name} (compute capability {asked[0].capability:g}, driver {asked[0].driver:g})."
-    if choice.build is None:
-        return what, choice.left_out[0][1]
-    pip = " ".join(command(choice.build))
-    if ours:
-        return what, f"python launch.py setup: it installs PyTorch {choice.build.torch} for CUDA {choice.build.cuda}, which can."
-    return what, f'Start the WebUI once with --reinstall-torch and TORCH_COMMAND set to "pip {pip} torchvision" (webui-user.bat or webui-user.sh).'
-
-
-def _runs(card: Card, cuda: str | None) -> bool:
-    """Whether a build for this CUDA runs on a card with its driver, as far as its number tells."""
-    if not cuda:
-        return False
-    major, minor = (int(part) for part in [*cuda.split("."), "0"][:2])
-    if major >= 13:
-        return card.capability >= 7.5 and (not card.driver or card.driver >= 580)
-    if card.capability >= 10:
-        return (major, minor) >= (12, 8)
-    # since 2.8 the builds for 12.8 and 12.9 have left out what came before Volta, and since 2.11 Volta
-    return card.capability >= (7.0 if (major, minor) >= (12, 8) else 5.0)

@@ -97,6 +97,17 @@ def test_a_card_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch, version: 
     assert len(problems) == 1 and what in problems[0]["what"] and fix in problems[0]["fix"] and problems[0]["fix"] in text
 
 
+def test_our_own_environment_mends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCH_COMMAND", raising=False)
+    fake = machine("2.13.0", "GTX 1080", driver="580.65")
+    assert "launch.py setup" not in on(monkeypatch, fake)[1][0]["fix"] or Path(sys.prefix).name == ".venv"
+    monkeypatch.setattr(doctor, "HERE", Path(sys.prefix).parent)
+    monkeypatch.setattr(doctor.sys, "prefix", str(Path(sys.prefix).parent / ".venv"))
+    assert on(monkeypatch, fake)[1][0]["fix"].startswith("Run: ") and "launch.py setup" in on(monkeypatch, fake)[1][0]["fix"]
+    monkeypatch.setenv("TORCH_COMMAND", "pip install torch==2.13.0")
+    assert not on(monkeypatch, fake)[1][0]["fix"].startswith("Run: ")
+
+
 def test_a_torch_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = Machine(Build("2.13.0+cpu"), machine("2.13.0", "RTX 4090").cards)
     assert "without CUDA" in on(monkeypatch, plain)[1][0]["what"]

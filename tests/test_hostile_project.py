@@ -444,6 +444,22 @@ def test_links_that_lead_out_are_named_and_left_out(world: World) -> None:
     assert studio.crops(project)["skipped"] == [{"source": "leak.jpg", "reason": OUTSIDE}]
 
 
+def test_links_that_lead_out_are_in_no_bundle_and_copied_nowhere(world: World) -> None:
+    from lora_studio.bundle.manifest import ALLOWED
+    from lora_studio.bundle.packing import _Contents, _flat_folder
+
+    hostile.pictures_linked(world)
+    found = _Contents()
+    _flat_folder(found, world.dataset, "dataset", ALLOWED["dataset"], "run")
+    assert {name for name, _ in found.left_out} == {"dataset/leak.jpg", "dataset/a.txt"} and "dataset/b.png" in found.files
+    for path in (world.project / "raw").iterdir():
+        path.unlink()
+    studio_of(world).crop(Project.open(world.project), CropOptions(size="32"))  # a folder without originals: its pictures are copied to raw/
+    assert sorted(p.name for p in (world.project / "raw").iterdir()) == ["a.png", "b.png", "b.txt", "c 花.png", "c 花.txt"]
+    link(world.project / "output" / "hana-01.png", world.owner / "photo0.jpg")
+    assert studio_of(world).lora_preview(Project.open(world.project), "hana-01.safetensors") is None
+
+
 def test_a_folder_of_one_s_own_links_can_be_imported(world: World) -> None:
     farm = world.root / "farm"
     farm.mkdir()
@@ -527,3 +543,12 @@ def test_a_change_waits_for_nobody_s_lock_elsewhere(world: World) -> None:
     with pytest.raises(UserError, match="is a link"), opened(world.dataset):
         pass
     assert not (world.owner / "not_there_yet").exists()
+
+
+def test_what_a_move_left_aside_is_deleted_only_in_the_project(world: World) -> None:
+    """A link to somebody's photos among the leftovers of a move: each picture behind it was deleted by the next copy."""
+    link(world.studio / "moved" / "x", world.owner)
+    make_other(world)
+    before = {p.name: p.read_bytes() for p in world.owner.iterdir() if p.is_file()}
+    studio_of(world).transfer_pictures(Project.open(world.project), ["b.png"], other(world) / "dataset")
+    assert {p.name: p.read_bytes() for p in world.owner.iterdir() if p.is_file()} == before

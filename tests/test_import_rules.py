@@ -17,7 +17,7 @@ HEAVY = {"torch", "onnxruntime", "pandas", "diffusers", "transformers", "peft", 
 
 # package or module -> what of ours it may import (longest prefix given counts)
 MAY_KNOW: dict[str, set[str]] = {
-    "cards": {"pins"},
+    "cards": {"pins", "torch_builds"},
     "cores": set(),
     "errors": set(),
     "progress": set(),
@@ -72,9 +72,9 @@ MAY_KNOW: dict[str, set[str]] = {
     "torch_builds": {"processes"},
     "holders": set(),
     "moving": {"errors", "files", "patience", "reading", "untrusted"},
-    "staged": {"errors", "files", "patience", "reading", "untrusted"},
     "owner": {"errors", "files", "reading", "untrusted"},
     "remote": {"errors"},
+    "staged": {"errors", "files", "owner", "patience", "reading", "untrusted"},
     "reading": {"errors", "patience"},
 }
 

@@ -145,6 +145,7 @@ def test_a_tree_is_deleted_with_what_is_read_only_and_without_what_links_lead_to
     patience.rmtree(tree)
     assert not tree.exists() and (kept / "mine.txt").exists()
     patience.rmtree(tree)
+    assert not patience.rmdir_if_empty(kept) and (kept / "mine.txt").exists() and patience.rmdir_if_empty(tree)
     patience.unlink(tree, missing_ok=True)
     with pytest.raises(FileNotFoundError):
         patience.unlink(tree)

@@ -45,10 +45,14 @@ def offences(tree: ast.AST) -> Iterator[tuple[int, str]]:
 def _offence(call: ast.Call) -> str:
     text = ast.unparse(call.func)
     if isinstance(call.func, ast.Name):
-        return text if text == "open" and _writes(call, 1) else ""
+        return text if text == "open" and _writes(call, 1) and "os.devnull" not in ast.unparse(call) else ""
     if not isinstance(call.func, ast.Attribute):
         return ""
     owner, name = ast.unparse(call.func.value), call.func.attr
+    if owner == "patience":
+        return ""
+    if text == "os.open" and "os.O_RDONLY" in ast.unparse(call):
+        return ""
     if owner in OF_MODULES:
         return text if name in OF_MODULES[owner] and not (name == "open" and owner == "io" and not _writes(call, 1)) else ""
     if name in OF_PATHS and text not in NAMED_ALIKE:
@@ -86,7 +90,8 @@ def test_everything_that_changes_files_waits() -> None:
         ("picture.save(temporary, format='PNG')", True), ("picture.save(os.fspath(temporary), 'PNG')", True), ("zipfile.ZipFile(path, 'x')", True),
         ("path.write_text(text)", True), ("tempfile.TemporaryDirectory()", True), ("path.open('r+b')", True), ("path.open(mode='x')", True),
         ("patient(lambda: os.open(path, flags))", False), ("text.replace('a', 'b')", False), ("path.open('rb')", False), ("path.open()", False),
-        ("picture.save(buffer, 'PNG')", False), ("zipfile.ZipFile(data, 'w')", False), ("unlink(path)", False),
+        ("picture.save(buffer, 'PNG')", False), ("zipfile.ZipFile(data, 'w')", False), ("unlink(path)", False), ("patience.unlink(path)", False),
+        ("os.open(path, os.O_RDONLY)", False),
         ("studio.rename(project, name)", False),
         ("project.save()", False), ("archive.open(name)", False),
     ],

@@ -247,6 +247,41 @@ def test_a_plan_that_somebody_sent_moves_nothing(studio: Studio, plan: Any) -> N
     assert studio.rename(project, "yuki").name == "yuki"
 
 
+def test_a_way_back_that_somebody_sent_renames_no_project(studio: Studio) -> None:
+    project, empty = Project.create(studio.projects_dir, "hana"), studio.projects_dir / "empty"
+    empty.mkdir()
+    (project.folder / ".renaming").mkdir()
+    for name in ("empty", "new"):
+        plan = {"before": name, "after": "hana", "beside": [], "token": "t", "files": [], "fresh": []}
+        (project.folder / ".renaming" / "back.json").write_text(json.dumps(plan), encoding="utf-8")
+        assert Project.open(project.folder).name == "hana"
+    assert sorted(p.name for p in studio.projects_dir.iterdir()) == ["empty", "hana"]
+
+
+def test_a_folder_beside_is_only_touched_where_this_user_named_it(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even looked at: on Windows a look at another machine's folder sends it the person's log-in."""
+    project = Project.create(studio.projects_dir, "hana")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / ".renaming-t").touch()
+    (project.folder / ".renaming").mkdir()
+    monkeypatch.setattr(staged.os.path, "isfile", lambda path, real=os.path.isfile: str(path).startswith(str(project.folder)) and real(path))
+    for beside in ([str(mine), str(mine) + "2"], [r"\\evil\share\a", r"\\evil\share\b"]):
+        plan = {"before": "x", "after": "hana", "beside": beside, "token": "t", "files": [], "fresh": [], "signed": "0" * 32}
+        (project.folder / ".renaming").mkdir(exist_ok=True)
+        (project.folder / ".renaming" / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+        assert Project.open(project.folder).name == "hana" and not (project.folder / ".renaming").exists()
+        assert (mine / ".renaming-t").is_file()
+
+
+def test_a_stage_that_is_a_link_is_left_alone(studio: Studio, tmp_path: Path) -> None:
+    project, mine = Project.create(studio.projects_dir, "hana"), tmp_path / "mine"
+    mine.mkdir()
+    (mine / "photo.jpg").write_bytes(b"photo")
+    (project.folder / ".renaming").symlink_to(mine, target_is_directory=True)
+    assert Project.open(project.folder).name == "hana" and (mine / "photo.jpg").is_file()
+
+
 def test_a_plan_that_somebody_sent_does_not_move_other_folders(studio: Studio, tmp_path: Path) -> None:
     project = Project.create(studio.projects_dir, "hana")
     other = tmp_path / "models" / "Lora" / "other"

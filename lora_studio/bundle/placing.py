@@ -19,6 +19,7 @@ from ..project import is_project_name
 from ..training.basefile import read_header
 from ..training.config import TrainingConfig
 from ..training.events import FILE as EVENTS
+from ..training.events import LARGEST as LARGEST_EVENTS
 from ..training.events import RunEvent, parse, read_events
 from ..training.places import granted, may_write
 from ..training.runs import PROCESS, Run
@@ -126,8 +127,13 @@ class _Placing:
         return len(here) > len(there)
 
     def _events(self) -> list[RunEvent]:
-        there = self.prefix + EVENTS in self.manifest.files
-        return list(parse(self.archive.read(self.prefix + EVENTS))) if there else []
+        name = self.prefix + EVENTS
+        if name not in self.manifest.files:
+            return []
+        if self.manifest.files[name][0] > LARGEST_EVENTS:  # all of it is held in memory; packed it may be tiny
+            what = f"{self.file.name} holds more of a training's events than any training has."
+            raise UserError(what, "Nothing was written: do not use this file.")
+        return list(parse(self.archive.read(name)))
 
     def _has_pictures(self) -> bool:
         dataset = self.folder / "dataset"

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
-from ..patience import opened, unlink
+from ..patience import HeldError, opened, unlink
 from ..project import Project, in_place
 from ..reading import parse_lines
 from ..untrusted import content, refuse, text, whole
@@ -108,9 +108,11 @@ def _journal(project: Project) -> Path:
 
 
 def load_plan(project: Project) -> CropPlan | None:
-    """The plan last applied, or None when there is none or it is damaged (it can be made again)."""
+    """The plan last applied, or None when there is none or it is damaged (it can be made again). Raises HeldError while it is held."""
     try:
         return read_plan(plan_path(project))
+    except HeldError:
+        raise
     except UserError:
         return None
 
@@ -133,6 +135,8 @@ def _loaded(project: Project, plan_stamp: Stamp | None, journal_stamp: Stamp | N
             applied.made[entry.key] = Made(entry, entry.output_stem + plan.options.suffix, quality, source, output)
     try:
         lines = list(parse_lines(content(_journal(project), PLAN, LARGEST)))
+    except HeldError:
+        raise
     except (OSError, UserError):
         return applied
     for found in lines:

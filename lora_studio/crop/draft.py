@@ -104,11 +104,14 @@ def redo(draft: Draft) -> Draft:
 
 
 def load(project: Project) -> Draft:
-    """The stored draft; without one (or with a damaged one) the options of the last crop and no choices."""
+    """The stored draft; without one (or with a damaged one) the options of the last crop and no choices.
+
+    Raises HeldError while another program holds it: the next change would be written over it.
+    """
     try:
         return Draft.from_dict(read_json(project.studio_dir / "crop_draft.json"))
     except HeldError:
-        raise  # the next change would be written over it
+        raise
     except (UserError, KeyError, TypeError, ValueError, AttributeError):
         pass
     try:

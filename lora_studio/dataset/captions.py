@@ -107,13 +107,12 @@ def decode(data: bytes) -> tuple[str, str]:
 
 def problem(path: str | Path) -> str:
     """Why a file is no caption to be read or written, or "" (also where there is none): it is too large, or a link that leads out of the project."""
-    path = Path(path)
     try:
         found = os.lstat(path)
     except OSError:
         return ""  # not there, or reading it says more
     if stat.S_ISLNK(found.st_mode):
-        if leads_out(path):
+        if leads_out(Path(path)):
             return "it is a link to a file outside of this project."
         try:
             found = os.stat(path)
@@ -129,9 +128,8 @@ def caption_bytes(path: str | Path) -> bytes | None:
 
     Raises CaptionError for what `problem` names, UserError when it cannot be read.
     """
-    path = Path(path)
     if why := problem(path):
-        raise CaptionError(path, why)
+        raise CaptionError(Path(path), why)
     try:
         return read_bytes(path, LARGEST)
     except UserError:

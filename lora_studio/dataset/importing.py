@@ -193,4 +193,4 @@ def adopt_dataset(project: Project, progress: Progress = silent) -> ImportReport
     pictures = sorted(p for p in project.dataset_dir.iterdir() if is_picture_name(p.name)) if project.dataset_dir.is_dir() else []
     if not pictures:
         raise UserError(f"The project {project.folder} has no pictures.", "Bring some in with: new NAME --images DIR")
-    return _import(pictures, project, progress, chosen=False)
+    return _import([path for path in pictures if path.is_file()], project, progress, chosen=False)

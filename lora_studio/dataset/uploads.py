@@ -160,8 +160,7 @@ def follow(projects_dir: Path, before: str, now: str) -> None:
                 target.parent.mkdir(exist_ok=True)
                 if not target.exists():
                     patience.rename(path, target)
-            with suppress(OSError):
-                (root / before).rmdir()
+            patience.rmdir_if_empty(root / before)
 
 
 def clean(projects_dir: Path, now: float | None = None, busy: Collection[tuple[str, str]] = ()) -> None:
@@ -182,17 +181,15 @@ def clean(projects_dir: Path, now: float | None = None, busy: Collection[tuple[s
                     times = [path.stat().st_mtime for path in (batch, *_files(batch))]
                     if max(times) < until and (home.name, batch.name) not in busy:
                         patience.rmtree(batch, ignore_errors=True)
-            with suppress(OSError):
-                home.rmdir()  # an empty one
+            patience.rmdir_if_empty(home)
 
 
 def _clean_files(folder: Path, prefix: str, until: float) -> None:
     for path in folder.iterdir():
         if path.name.startswith(prefix) and path.is_file() and not path.is_symlink() and path.stat().st_mtime < until:
-            with suppress(OSError):
-                path.unlink()
-    with suppress(OSError):
-        folder.rmdir()
+            with suppress(OSError), patience.within(0):
+                patience.unlink(path)
+    patience.rmdir_if_empty(folder)
 
 
 def _is_own(folder: Path) -> bool:

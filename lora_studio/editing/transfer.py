@@ -118,6 +118,8 @@ def _delete(aside: Path) -> None:
 def _settle(folder: Path) -> None:
     """What a removal that was broken off has left aside: a caption without its picture comes back, the rest was to go."""
     for aside in sorted((folder / ASIDE).glob("*")):
+        if not is_in_place(aside) or not aside.is_dir():  # a link out of the project: what it leads to is nobody's leftover
+            continue
         left = list(aside.iterdir())
         if any(path.suffix != ".txt" for path in left):
             _delete(aside)

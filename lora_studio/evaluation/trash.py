@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import UserError
 from ..files import atomic_write_json, locked
 from ..moving import Move, move_all
-from ..patience import rmdir, unlink
+from ..patience import rmdir, rmdir_if_empty, unlink
 from ..project import Project
 from ..reading import read_object
 from ..untrusted import is_inside, name_in, refuse, sequence
@@ -181,7 +181,7 @@ def _remove(batch: Path, gone: Collection[str] = ()) -> bool:
         with suppress(OSError):
             for path in [p for p in (batch / place).iterdir() if p.name in gone]:
                 unlink(path)
-            rmdir(batch / place)
+        rmdir_if_empty(batch / place)
     if any(path.name != FILE for path in batch.iterdir()):
         return False
     with suppress(OSError):

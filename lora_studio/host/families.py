@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..errors import UserError
+from ..patience import HeldError
 from ..training.basefile import family_of
 from .base import Checkpoint
 
@@ -21,13 +22,18 @@ def look(path: Path) -> tuple[str, str]:
         facts = path.stat()
     except OSError as error:
         return "", f"{path.name} cannot be read: {error.strerror}."
-    return _family(str(path), facts.st_size, facts.st_mtime)
+    try:
+        return _family(str(path), facts.st_size, facts.st_mtime)
+    except HeldError as error:  # not kept: it is free a moment later
+        return "", error.message
 
 
 @lru_cache(maxsize=4096)
 def _family(path: str, size: int, changed: float) -> tuple[str, str]:
     try:
         return family_of(Path(path)), ""
+    except HeldError:
+        raise
     except UserError as error:
         return "", error.message
 

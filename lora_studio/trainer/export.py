@@ -18,7 +18,7 @@ from safetensors.torch import save
 
 from lora_studio.errors import UserError
 from lora_studio.files import TEMPORARY_PREFIX, atomic_write_bytes, atomic_write_json
-from lora_studio.patience import unlink, within
+from lora_studio.patience import HeldError, patient, unlink, within
 from lora_studio.training.basefile import read_header
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32, "float": torch.float32}
@@ -63,9 +63,11 @@ def serialise(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) 
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Metadata of a safetensors file; empty for a file that is none."""
+    """Metadata of a safetensors file; empty for a file that is none. Raises HeldError: whose a file is that is held now, nobody knows."""
     try:
         return read_header(path).metadata
+    except HeldError:
+        raise
     except UserError:
         return {}
 
@@ -130,11 +132,13 @@ def in_the_way(folders: Sequence[Path], stem: str, files: Files, data: bytes) ->
 
 
 def same_weights(path: Path, data: bytes) -> bool:
-    """Whether a LoRA file holds the very tensors of `data`, which is the bytes of one: a step done twice gives the same."""
+    """Whether a LoRA file holds the very tensors of `data`, which is the bytes of one: a step done twice gives the same. Raises HeldError."""
     try:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > 2 * len(data):
             return False
-        return _tensors(path.read_bytes()) == _tensors(data)
+        return _tensors(patient(path.read_bytes, path=path)) == _tensors(data)
+    except HeldError:
+        raise
     except (OSError, struct.error):
         return False
 
@@ -172,11 +176,11 @@ def _sweep(folder: Path) -> None:
 
 
 def remove_lora(folders: Sequence[Path], stem: str, files: Files) -> None:
-    """Delete an older epoch of the run with its sidecars."""
+    """Delete an older epoch of the run with its sidecars; the file itself last, for by it the rest is known to be of the run the next time."""
     for folder in folders:
         path = folder / f"{stem}.safetensors"
         if path.is_file() and files.has(path):
-            for suffix in (".safetensors", *SIDECARS):
+            for suffix in (*SIDECARS, ".safetensors"):
                 unlink(path.with_suffix(suffix), missing_ok=True)
 
 

@@ -132,7 +132,7 @@ class Prepared:
         fp8 = bool(self.team.agree(int(needs_8_bits(self.config, family, self.runtime.device))))
         self.runtime = self.runtime.in_full_precision(fp8)
         if self.team.main:
-            atomic_write_json(self.dir / PRECISION, {"instead_of": own, "fp8": fp8})
+            _note(self.dir / PRECISION, {"instead_of": own, "fp8": fp8})
 
     def forget_model(self) -> None:
         """Let go of everything that lies on the device; nothing else may be asked of this object then but `to_full_precision`."""
@@ -365,6 +365,8 @@ def no_numbers(path: Path) -> UserError:
     return UserError(
         f"The base model {path.name} answers with no numbers, in fp32 too: the file is damaged.", "Download it again, or choose another base model."
     )
+
+
 def _note(file: Path, known: Any) -> None:
     """Keep what was measured for the next start, which else measures it again: no reason to wait for a disk or another program."""
     with suppress(UserError), within(QUIET):

@@ -72,7 +72,7 @@ class Position:
 
 
 def save_state(folder: Path, position: Position, tensors: Mapping[str, torch.Tensor]) -> Path:
-    """Write `folder/step-N/`, complete or not at all, then drop all but the newest two. Disk full raises UserError."""
+    """Write `folder/step-N/`, complete or not at all, then drop all but the newest two: this one is the newest. Disk full raises UserError."""
     final = folder / f"step-{position.step:08d}"
     known = _facts(final)
     name = TENSORS[known is not None and known.get("tensors", TENSORS[0]) == TENSORS[0]]
@@ -90,6 +90,8 @@ def save_state(folder: Path, position: Position, tensors: Mapping[str, torch.Ten
         raise UserError(
             f"The training state cannot be written to {folder}: {error}", "Free some disk space, then resume the run."
         ) from error
+    for later in _folders(folder)[_folders(folder).index(final) + 1 :]:  # could not be read, or counted other steps: see `Position.among`
+        _away(lambda later=later: unlink(later / FACTS, missing_ok=True))
     _sweep(folder, final, {"tensors": name})
     return final
 

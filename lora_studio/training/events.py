@@ -27,7 +27,7 @@ WHOLE = frozenset({"step", "total", "epoch", "epochs", "index", "done", "seed"})
 NUMBERS = frozenset({"loss", "loss_average", "lr", "lr_text", "steps_per_second", "eta", "vram"})
 TEXTS = frozenset({"path", "lora_path", "message", "hint", "name", "prompt", "device", "card", "precision", "machines_command"})
 MOST = 2**63
-LARGEST = 2**30  # bytes: millions of steps
+LARGEST = 2**28  # bytes: a million steps
 TERMINAL = ("finished", "stopped", "failed")
 #: seconds that writing the end of a run waits for a program that holds the file
 LAST_WORD = 60.0

@@ -7,7 +7,7 @@ remembered beside the person's own settings, never in the run: whoever sends a r
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -23,6 +23,7 @@ from .config import TrainingConfig
 FILE = "places.json"
 #: runs that are remembered; the ones asked for longest ago are forgotten first
 MOST = 2000
+MOST_NAMED = 20  # links in a message
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,22 @@ def _refuse(refused: Sequence[str], run_dir: Path) -> None:
 
 
 def check_folder(run_dir: Path, roots: Sequence[Path] = ()) -> None:
-    """Raises UserError for a run whose folder, or something in it, is a link to another place: we write and delete there."""
+    """Raises UserError for a run whose folder, or something however deep in it, is a link to another place: we write and delete there."""
     run_dir = Path(run_dir)
     if not any(is_inside(root, run_dir) for root in (*roots, home_of(run_dir))):
         raise UserError(f"The run's folder {run_dir} is a link to another place.", "Open the project that it lies in.")
-    with suppress(FileNotFoundError), os.scandir(run_dir) as entries:
-        if links := sorted(entry.name for entry in entries if not is_inside(run_dir, Path(entry.path))):
-            what = f"In the run {run_dir.name} these are links to other places: {', '.join(links)}."
-            raise UserError(what, "Nothing was touched. Remove the links.")
+    if links := sorted(path.relative_to(run_dir).as_posix() for path in _links(run_dir)):
+        what = f"In the run {run_dir.name} these are links to other places: {', '.join(links[:MOST_NAMED])}."
+        raise UserError(what, "Nothing was touched. Remove the links.")
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    """What below a folder leads out of it; nothing behind it is looked at. A folder on Windows may do so without being a link."""
+    for place, folders, files in os.walk(folder):
+        leading = [name for name in folders if not is_inside(folder, Path(place, name))]
+        yield from (Path(place, name) for name in leading)
+        folders[:] = [name for name in folders if name not in leading]
+        yield from (path for name in files if (path := Path(place, name)).is_symlink() and not is_inside(folder, path))
 
 
 def _written(config: TrainingConfig) -> list[str]:
@@ -146,7 +155,7 @@ def grant(run_dir: Path, places: Iterable[str | Path], own: bool = False) -> Non
     """Remember what a person allowed. Where that cannot be written, the person is asked again the next time."""
     given = [str(place) for place in places]
     with suppress(UserError, OSError), locked(file_of_this_machine().with_suffix(".lock")):
-        known = _known()
+        known = _kept()
         before = known.pop(_key(run_dir), Granted())
         known[_key(run_dir)] = Granted(tuple(dict.fromkeys([*before.places, *given])), own or before.own)
         _write(known)
@@ -160,7 +169,7 @@ def follow(moves: Sequence[tuple[Path, Path]]) -> None:
         return next((new + plain[len(old) :] for old, new in pairs if plain == old or plain.startswith(old + os.sep)), text)
 
     with suppress(UserError, OSError), locked(file_of_this_machine().with_suffix(".lock")):
-        known = _known()
+        known = _kept()
         after = {
             renamed(key, key): Granted(tuple(renamed(p, p if is_network(p) else _key(Path(p))) for p in one.places), one.own)
             for key, one in known.items()
@@ -174,10 +183,17 @@ def _key(folder: Path) -> str:
 
 
 def _known() -> dict[str, Granted]:
+    with suppress(HeldError):
+        return _kept()
+    return {}
+
+
+def _kept() -> dict[str, Granted]:
+    """The same to be changed. Raises HeldError: what cannot be read for a moment must not be taken for nothing and written over."""
     try:
         runs = read_object(file_of_this_machine()).get("runs")
     except HeldError:
-        raise  # nothing is written over what only cannot be read just now
+        raise
     except UserError:
         return {}
     return {str(k): one for k, v in runs.items() if (one := _one(v)) is not None} if isinstance(runs, dict) else {}

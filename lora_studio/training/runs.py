@@ -17,9 +17,9 @@ from ..endings import reason
 from ..environment import Environment
 from ..errors import UserError
 from ..files import atomic_write_json, read_json
-from ..patience import opened, rmtree, unlink
+from ..patience import HeldError, opened, rmtree, unlink
 from ..reading import entries, read_object
-from ..untrusted import number, own_folder, whole
+from ..untrusted import is_inside, number, own_folder, whole
 from .config import TrainingConfig
 from .events import FILE, EventWriter, RunEvent, read_events, tail
 from .outlive import free, tied
@@ -113,8 +113,11 @@ class Run:
 
     def told(self) -> tuple[dict[str, Any], str]:
         """What config.json says as far as it can be used, for showing, and what is wrong with it ("": nothing)."""
+        path = self.folder / "config.json"
+        if not is_inside(self.folder, path):
+            return {}, f"{path} is a link to another place."
         try:
-            found = read_object(self.folder / "config.json")
+            found = read_object(path)
         except UserError as error:
             return {}, error.message
         odd = [k for k, v in found.items() if k in TOLD and (isinstance(v, bool) or not isinstance(v, TOLD[k]))]
@@ -128,11 +131,12 @@ class Run:
         Raises:
             UserError: it is running already, being started by someone else, or finished.
         """
+        granted = granted or Granted()
+        check_folder(self.folder, [Path(place) for place in granted.places])
         with _alone(self.folder / STARTING):
-            self._start(environment or Environment(), granted or Granted())
+            self._start(environment or Environment(), granted)
 
     def _start(self, environment: Environment, granted: Granted) -> None:
-        check_folder(self.folder, [Path(place) for place in granted.places])
         state = self.status().state
         if state == "running":
             raise UserError(f"The run {self.folder.name} is running already.", "Stop it first, or wait for its end.")
@@ -177,6 +181,11 @@ class Run:
             return False
         try:
             known = read_object(self.folder / PROCESS)
+        except HeldError:
+            return True  # nobody can tell, and a second trainer would be worse
+        except UserError:
+            return False
+        try:
             began = number(known["created"], PROCESS, low=0)
             return bool(began) and _created(whole(known["pid"], PROCESS, 1, 2**31 - 1)) == began
         except (UserError, KeyError):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import traceback
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..patience import HeldError, within
 from ..training.events import tail
 from ..training.runs import Run, list_runs
 
@@ -66,10 +68,10 @@ class RunWatch:
         seen: set[Path] = set()
         for project in wanted:
             try:
-                runs_dir = context.project(project).runs_dir
+                runs = list_runs(context.project(project).runs_dir)
             except UserError:
                 continue
-            for run in list_runs(runs_dir):
+            for run in runs:
                 seen.add(run.folder)
                 self._look(context, project, run)
         self._known = wanted
@@ -87,7 +89,8 @@ class RunWatch:
         alive = run.alive() if known.alive or size > known.offset else False  # asked before reading: its last words are then read too
         events: list[Any] = []
         if size > known.offset:
-            events, known.offset = tail(run.events_path, known.offset)
+            with suppress(HeldError), within(0):  # read in a later round: the other runs do not wait for it
+                events, known.offset = tail(run.events_path, known.offset)
         ended, known.alive = known.alive and not alive, alive
         if events or ended:
             told = [e.to_dict() for e in events] if len(events) <= MANY else []

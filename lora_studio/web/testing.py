@@ -14,6 +14,7 @@ from ..evaluation import EvaluateOptions, GridOptions
 from ..jobs import RUNNING, Job
 from ..project import Project
 from ..training.runs import Run
+from ..untrusted import is_inside
 from .app import JSON, router
 from .body import build, read_body
 from .context import Context
@@ -66,19 +67,20 @@ def routes(context: Context) -> APIRouter:
     @own.get(RUN + "/evaluation/pictures/{path:path}")
     async def pictures(project: str, run: str, path: str) -> Response:
         """A picture of the evaluation, by the address that it has in the evaluation's columns."""
-        return await in_thread(lambda: _picture(run_of(project, run).folder / "evaluation" / "pictures", path))
+        return await in_thread(lambda: _picture(run_of(project, run).folder, f"evaluation/pictures/{path}"))
 
     @own.get(RUN + "/evaluation/samples/{path:path}")
     async def samples(project: str, run: str, path: str) -> Response:
         """A picture drawn while training."""
-        return await in_thread(lambda: _picture(run_of(project, run).folder / "samples", path))
+        return await in_thread(lambda: _picture(run_of(project, run).folder, f"samples/{path}"))
 
     @own.get(RUN + "/evaluation/report.html")
     async def report(project: str, run: str) -> Response:
         """The report to be kept: downloaded, never shown as a page of this address."""
         opened = await in_thread(context.project, project)
-        file = (await in_thread(context.studio.run, opened.folder, run)).folder / "evaluation" / "report.html"
-        if not file.is_file():
+        folder = (await in_thread(context.run, opened, run)).folder
+        file = folder / "evaluation" / "report.html"
+        if not file.is_file() or not is_inside(folder, file):  # a link would give away any file
             raise HTTPException(404, "This run was not evaluated yet.")
         headers = {**HEADERS, "Cache-Control": "no-store", "Content-Security-Policy": "sandbox; default-src 'none'"}
         return FileResponse(file, media_type="text/html", filename=f"{opened.name} {run}.html", headers=headers)

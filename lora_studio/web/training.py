@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 
+from .. import cards
 from ..errors import UserError
 from ..host.base import VramChange, on_its_card
 from ..project import Project
@@ -44,23 +45,26 @@ def routes(context: Context) -> APIRouter:
 
     # -- the form ----------------------------------------------------------------
 
+    def form_now() -> dict[str, Any]:
+        return studio.training_form(context.host.cards())
+
     @own.get("/training/form")
     async def form() -> Response:
         """Every option in groups with its texts in English and Chinese, what it accepts and its default; the presets."""
-        return JSON(await in_thread(lambda: studio.training_form(context.host.cards())))
+        return JSON(await in_thread(form_now))
 
     @own.put("/training/presets")
     async def save_preset(request: Request) -> Response:
         """{name, preset, settings}: keeps changed options under a name, with the preset that they began from."""
         body = await read_body(request)
         await in_thread(studio.save_preset, _text(body, "name"), _settings(body), _text(body, "preset"))
-        return JSON(await in_thread(studio.training_form))
+        return JSON(await in_thread(form_now))
 
     @own.delete("/training/presets/{name}")
     async def remove_preset(name: str) -> Response:
         """Removes a preset of one's own."""
         await in_thread(studio.remove_preset, name)
-        return JSON(await in_thread(studio.training_form))
+        return JSON(await in_thread(form_now))
 
     @own.post(ONE + "/training/draft")
     async def draft(project: str, request: Request) -> Response:
@@ -70,8 +74,11 @@ def routes(context: Context) -> APIRouter:
         def look() -> dict[str, Any]:
             opened = context.project(project)
             found = studio.draft_training(opened, *choice_of(context, opened, body)).to_dict()
-            vram = context.host.vram(str(_settings(body).get("device") or found["values"].get("device") or "auto"))
-            return {**found, "vram": vram.to_dict(), "elsewhere": watch.elsewhere(context.identity(opened))}
+            chosen = {**found["values"], **_settings(body)}
+            device = str(chosen.get("device") or "auto")
+            if found["preflight"]:
+                found["preflight"]["warnings"] = [*found["preflight"]["warnings"], *_of_card(context, device, str(chosen.get("precision") or ""))]
+            return {**found, "vram": context.host.vram(device).to_dict(), "elsewhere": watch.elsewhere(context.identity(opened))}
 
         return JSON(await in_thread(look))
 
@@ -203,7 +210,7 @@ def routes(context: Context) -> APIRouter:
         """A picture drawn while training."""
         from ..studio import picture_below
 
-        found = await in_thread(lambda: picture_below(run_of(project, run).folder / "samples", file))
+        found = await in_thread(lambda: picture_below(run_of(project, run).folder, f"samples/{file}"))
         if found is None:
             raise HTTPException(404, "There is no such picture.")
         return FileResponse(found, headers=HEADERS)
@@ -234,6 +241,13 @@ def _begin(context: Context, watch: RunWatch, project: Project, device: str, rel
     context.hub.publish("run", identity, {"run": run.folder.name, "events": [], "more": True, "ended": False})
     told = freed or (VramChange(now := host.vram(), now, STAYS) if release else None)
     return {"run": run.folder.name, "released": told.to_dict() if told else None}
+
+
+def _of_card(context: Context, device: str, precision: str) -> list[str]:
+    """What is to be said of the card that a training would use, before it starts."""
+    index = cards.index_of(device, context.host.device)
+    said = (cards.warning(precision, card) for card in context.host.cards() if card.index == index)
+    return [words for words in said if words]
 
 
 def choice_of(context: Context, project: Project, body: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:

@@ -99,6 +99,13 @@ def test_links_in_a_project_are_not_written_through(home: Studio, tmp_path: Path
         away(tmp_path).unbundle(tmp_path / "b.zip")
 
 
+def test_events_larger_than_any_are_not_unpacked(home: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.bundle(project_of(home), make_run(home), tmp_path / "b.zip")
+    monkeypatch.setattr("lora_studio.bundle.placing.LARGEST_EVENTS", 10)
+    with pytest.raises(UserError, match="more of a training's events"):
+        away(tmp_path).unbundle(tmp_path / "b.zip")
+
+
 @pytest.mark.parametrize("name", ["_presets", "_incoming", "@a", "-x", "show"])
 def test_a_bundle_makes_no_project_that_nobody_finds(home: Studio, tmp_path: Path, name: str) -> None:
     home.bundle(project_of(home), make_run(home), tmp_path / "b.zip")
@@ -168,6 +175,8 @@ def test_nothing_in_a_bundle_tells_of_this_machine(home: Studio, tmp_path: Path,
     prefix = f"runs/{run.folder.name}/"
     assert inside[f"{prefix}tensorboard/events.out.tfevents.1700000000.machine.77.0"] == b"curve"
     assert b"base64,/9j/4AAQ/home/x==" in inside[f"{prefix}evaluation/report.html"]
+    packed = json.loads(inside[f"{prefix}config.json"])
+    assert (packed["base"], packed["output_dir"], packed["lora_dir"], packed["folders"][0]["path"]) == ("model.safetensors", "output", "", "dataset")
     report = json.loads(inside[f"{prefix}evaluation/report.json"])
     assert report["epochs"][0]["lora"] == "mira-01.safetensors" and report["prompts"][0]["text"] == "a, b/c, /x/, d"
     # and it is still all there is to go on with

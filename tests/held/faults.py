@@ -73,14 +73,17 @@ class Faults:
 
         self.begin(refuses)
 
-    def ever(self, first: int) -> None:
-        """The file of the call of this number is held from then on, and with it the folders that it lies in."""
+    def ever(self, first: int, target: bool = False) -> None:
+        """The file of the call of this number is held from then on, and with it the folders that it lies in.
+
+        target: always the one that would be written over, also where there is none yet.
+        """
         held: list[str] = []
 
         def refuses(number: int, call: Call) -> bool:
             if number == first:
                 # what is written over is held, else what is to be put there
-                held.append(next((p for p in reversed(call.paths) if os.path.lexists(p)), call.paths[0]))
+                held.append(next((p for p in reversed(call.paths) if target or os.path.lexists(p)), call.paths[0]))
             return any(h == p or h.startswith(p + os.sep) for h in held for p in call.paths)
 
         self.begin(refuses)

@@ -89,7 +89,7 @@ def test_a_held_file_loses_nothing(case: Case, faults: Faults, tmp_path: Path, r
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_every_call_of_every_step(case: Case, faults: Faults, tmp_path: Path, record: Callable[[str, Any], None]) -> None:
     stage = Stage(case, faults, tmp_path)
-    for mode, number in thinned(len(stage.calls), MODES if case.for_ever else PASSING, 200):
+    for mode, number in thinned(len(stage.calls), MODES if case.for_ever else PASSING, 120):
         stage.refuse(mode, number)
     record(case.name, (len(stage.calls), faults.failed))
 

@@ -13,6 +13,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -119,8 +120,10 @@ def aim(run: Path, child: int, phase: str, rng: random.Random) -> int | None:
 
 def writing(run: Path) -> bool:
     """Whether a file is being written right now."""
-    places = (run / "state", run.parent / "output")
-    return any(name.startswith((".writing", ".tmp-")) for place in places if place.is_dir() for name in os.listdir(place))
+    places = (*(run / "state").glob("step-*"), run.parent / "output")
+    with suppress(FileNotFoundError):  # an old state that is taken away meanwhile
+        return any(name.startswith(".tmp-") for place in places if place.is_dir() for name in os.listdir(place))
+    return False
 
 
 def wait(child: int, seconds: float) -> int | None:

@@ -130,7 +130,6 @@ class Machine:
             "reset_peak_memory_stats": lambda device=None: setattr(self, "peak", self.used.get(self._index(device, True), 0)),
             "empty_cache": lambda: self.used.clear(),
             "synchronize": lambda device=None: None,
-            "is_current_stream_capturing": lambda: False,  # the optimizers ask
             **{
                 name: getattr(self, name)
                 for name in (
@@ -163,6 +162,9 @@ class Machine:
         monkeypatch.setattr(torch, "__version__", self.build.torch)
         monkeypatch.setattr(torch.version, "cuda", self.build.cuda or None)
         monkeypatch.setattr(torch.version, "hip", self.build.hip or None)
+        for name in ("_cuda_graph_capture_health_check", "_accelerator_graph_capture_health_check"):  # the optimizers ask the real card
+            if hasattr(torch.optim.Optimizer, name):
+                monkeypatch.setattr(torch.optim.Optimizer, name, lambda self: None)
         if self.version < (2, 2):
             monkeypatch.delattr(torch.compiler, "cudagraph_mark_step_begin", raising=False)
         monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)

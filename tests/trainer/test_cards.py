@@ -109,7 +109,7 @@ def test_missing_code_is_translated(monkeypatch: pytest.MonkeyPatch) -> None:
         runtime.choose_device("auto")
     assert "torch==2.7.1" in caught.value.hint and "cu128" in caught.value.hint
     message, hint = explain(RuntimeError("CUDA error: no kernel image is available for execution on the device"))
-    assert "no code for the graphics card" in message and "doctor" in hint
+    assert "built without this graphics card" in message and "doctor" in hint
 
 
 def test_an_old_driver_is_said_and_the_processor_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,3 +114,17 @@ def test_an_optimizer_whose_library_does_not_start_is_not_called_missing(monkeyp
     name, kind = next((n, k) for n, k in optimizers.KINDS.items() if n == "adamw8bit")
     with pytest.raises(optimizers.UserError, match="does not start: The Microsoft Visual C"):
         optimizers._find(name, kind)
+
+
+def test_the_launcher_of_several_reads_what_torchrun_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch.distributed.run
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+    def torchrun(words: list[str]) -> None:
+        raise ChildFailedError("lora_studio.trainer", {1: ProcessFailure(local_rank=1, pid=1, exitcode=-9, error_file="")})
+
+    run = Run.create(tmp_path, TrainingConfig.from_dict({**CONFIG.to_dict(), "processes": 2}))
+    monkeypatch.setattr(torch.distributed.run, "main", torchrun)
+    assert trainer.main([str(run.folder)]) == 1
+    (failed,) = read_events(run.events_path)
+    assert failed.data["message"].startswith("One of the 2 processes failed. It was killed") and "Close other programs" in failed.data["hint"]

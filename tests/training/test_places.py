@@ -220,6 +220,46 @@ def test_links_in_a_run_are_not_followed(tmp_path: Path, studio: Studio, started
     assert started == []
 
 
+@pytest.mark.parametrize(
+    "part", ["state/step-00000500", "state/step-00000001/state.json", "evaluation/grids", "evaluation/pictures", "tensorboard/x"]
+)
+def test_links_deep_in_a_run_are_not_followed(tmp_path: Path, studio: Studio, started: list[list[str]], part: str) -> None:
+    """A state of a step to come that is a link to a folder of photos had all of them deleted when that step was saved."""
+    checkpoint = {"type": "checkpoint", "path": "mira-01.safetensors", "epoch": 1, "step": 4}
+    run = received(tmp_path / "elsewhere" / "mira", events=[checkpoint], session={"id": "x", "started": 1, "stem": "mira"})
+    made = (studio.projects_dir / "other/output/fin-01.safetensors").read_bytes()
+    (tmp_path / "elsewhere" / "mira" / "output" / "mira-01.safetensors").write_bytes(made)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "photo.jpg").write_bytes(b"photo")
+    target = mine / "photo.jpg" if part.endswith(".json") else mine
+    (run / part).parent.mkdir(parents=True, exist_ok=True)
+    (run / part).symlink_to(target, target_is_directory=target.is_dir())
+    opened = Run(run)
+    uses: tuple[Callable[[], object], ...] = (
+        lambda: studio.resume(opened), opened.start, lambda: studio.evaluate(opened, EvaluateOptions()),
+        lambda: studio.plan_grid(opened, GridOptions(("x",), weights=(1.0,))),
+    )  # fmt: skip
+    with nothing_changes(tmp_path):
+        for use in uses:
+            with pytest.raises(UserError, match=f"links to other places: {part}"):
+                use()
+    assert started == []
+
+
+def test_a_runs_links_show_nothing(tmp_path: Path, studio: Studio) -> None:
+    run = received(tmp_path / "elsewhere" / "mira")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "secret.json").write_text('{"key": "secret"}', encoding="utf-8")
+    for part in ("console.log", "config.json"):
+        (run / part).unlink(missing_ok=True)
+        (run / part).symlink_to(mine / "secret.json")
+    assert "secret\"" not in studio.run_log(Run(run)) and "link" in studio.run_log(Run(run))
+    detail = studio.run_detail(Run(run))
+    assert detail["config"] == {} and "link" in detail["problem"]
+
+
 @pytest.mark.parametrize("part", ["output", "runs", "bundles", ".trash"])
 def test_links_in_a_project_are_not_followed(tmp_path: Path, studio: Studio, started: list[list[str]], part: str) -> None:
     run = received(tmp_path / "elsewhere" / "mira")

@@ -46,3 +46,23 @@ def test_packed_and_brought_home(studio_page: Callable[..., str], page: Any, tmp
     page.locator(".ls-dialog button.ls-danger").click()
     page.wait_for_function("() => !document.querySelector('.ls-carry-file')")
     assert not list((project.folder / "bundles").iterdir())
+
+
+def test_what_did_not_come_home_is_offered(studio_page: Callable[..., str], page: Any, console: Any, tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "data" / "projects", "hana")
+    Image.new("RGB", (128, 128)).save(project.dataset_dir / "0.png")
+    (tmp_path / "x.zip").write_bytes(b"no bundle")
+    open_tab(page, "page", studio_page("page", tmp_path / "data"))
+    page.locator(".ls-project-card").click()
+    page.locator(".ls-step[data-step=train]").click()
+    page.locator(".ls-carry summary").click()
+    page.get_by_role("button", name="Bring home…").click()
+    page.locator(".ls-dialog input[type=file]").set_input_files(tmp_path / "x.zip")
+    page.locator(".ls-dialog button.ls-primary").click()
+    page.wait_for_selector(".ls-toast.ls-error", timeout=120_000)
+    row = page.locator(".ls-carry-arrived")
+    row.wait_for()
+    assert "Uploaded and not home yet" in row.text_content() and row.get_by_role("button", name="Bring home").count() == 1
+    row.get_by_role("button", name="Throw away").click()
+    page.wait_for_function("() => !document.querySelector('.ls-carry-arrived')")
+    assert not list((tmp_path / "data" / "projects").rglob("bundle-*.zip"))

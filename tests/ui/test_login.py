@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -77,9 +78,14 @@ def test_every_route_is_behind_the_login(studio_page: Callable[..., str], tmp_pa
         if route.method == "GET" or "project" in route.parameters:
             status, answer = person.call(route)
             assert status not in (401, 403) and status < 500, (route, status, answer[:300])
-    status, answer = person.ask("GET", "/lora-studio/api/v1/session")
+    status, answer = person.ask("GET", "/lora-studio/api/v1/session", X_Lora_Studio="1")
     assert status == 200 and json.loads(answer)["host"] == ("standalone" if kind == "page" else json.loads(answer)["host"])
-    assert person.ask("GET", "/lora-studio/api/v1/events")[1].startswith(b"event: hello")
+    # Without our header only with the word that the page was told, and of this person.
+    word = json.loads(answer)["token"]
+    assert person.ask("GET", f"/lora-studio/api/v1/events?token={word}")[1].startswith(b"event: hello")
+    assert person.ask("GET", "/lora-studio/api/v1/events")[0] == 403
+    assert person.ask("GET", "/lora-studio/api/v1/session")[0] == 403
+    assert stranger.ask("GET", f"/lora-studio/api/v1/events?token={word}")[0] == 401
 
     status, answer = person.ask("GET", "/tagger/v1/interrogators")
     assert status == 200 and "demo" in json.loads(answer)["models"]
@@ -108,5 +114,44 @@ def test_the_page_s_own_files_are_two_folders_and_no_more(studio_page: Callable[
 
 def test_a_page_of_this_machine_only_knows_its_own_names(studio_page: Callable[..., str], tmp_path: Path) -> None:
     visitor: Any = Visitor(studio_page("page", tmp_path))
-    assert visitor.ask("GET", "/lora-studio/api/v1/session")[0] == 200
-    assert visitor.ask("GET", "/lora-studio/api/v1/session", Host="evil.example")[0] == 403
+    assert visitor.ask("GET", "/lora-studio/api/v1/session", X_Lora_Studio="1")[0] == 200
+    assert visitor.ask("GET", "/lora-studio/api/v1/session", X_Lora_Studio="1", Host="evil.example")[0] == 403
+    assert visitor.ask("GET", "/")[0] == 200
+    for path in ("/", "/config", "/gradio_api/info", "/lora-studio/static/style.css"):
+        assert visitor.ask("GET", path, Host="evil.example")[0] == 403, path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_that_others_may_reach_knows_its_own_names(studio_server: Callable[..., Any], tmp_path: Path, kind: str) -> None:
+    """--listen without a login, on our own page and in the WebUI."""
+    url = studio_server(kind, tmp_path, "", "", "--listen").url
+    visitor: Any = Visitor(url)
+    port = url.rstrip("/").rsplit(":", 1)[1]
+
+    def ask(host: str, **more: str) -> int:
+        return visitor.ask("GET", "/lora-studio/api/v1/session", X_Lora_Studio="1", Host=f"{host}:{port}", **more)[0]
+
+    assert [ask(host) for host in ("127.0.0.1", "192.168.1.7", "localhost", socket.gethostname(), "[::1]")] == [200] * 5
+    assert [ask(host) for host in ("evil.example", "127.0.0.1.nip.io", "otherbox")] == [403] * 3
+    assert ask("studio.example", Sec_Fetch_Site="same-origin") == 200  # a proxy with https
+    assert json.loads(visitor.ask("GET", "/lora-studio/api/v1/jobs", X_Lora_Studio="1", Host="evil.example")[1])["hint"]
+
+
+def test_gradio_takes_nothing_from_anybody(studio_page: Callable[..., str], tmp_path: Path) -> None:
+    """Our own page needs no upload and no call of gradio's: no other site, and no program, writes a file by them."""
+    visitor = Visitor(studio_page("page", tmp_path))
+    form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="evil.txt"\r\n\r\nevil\r\n--x--\r\n'
+    for path in ("/upload", "/gradio_api/upload", "/gradio_api/upload?upload_id=x", "/gradio_api/upload/"):
+        for more in ({}, {"Origin": "https://evil.example"}, {"Sec_Fetch_Site": "cross-site"}, {"X_Lora_Studio": "1"}):
+            assert visitor.ask("POST", path, form, Content_Type="multipart/form-data; boundary=x", **more)[0] == 403, (path, more)
+    for path in ("/gradio_api/queue/join", "/gradio_api/run/predict", "/gradio_api/call/x", "/gradio_api/component_server", "/gradio_api/reset"):
+        assert visitor.ask("POST", path, b"{}", Content_Type="application/json")[0] == 403, path
+    for path in ("/gradio_api/file=/etc/passwd", "/gradio_api/proxy=http://127.0.0.1/", "/file=/etc/passwd", "/gradio_api/openapi.json"):
+        assert visitor.ask("GET", path)[0] == 403, path
+
+
+def test_passwords_cannot_be_tried_at_speed(studio_page: Callable[..., str], tmp_path: Path) -> None:
+    visitor = Visitor(studio_page("page", tmp_path, auth="hana:blossom"))
+    seen = [visitor.log_in("hana", f"wrong {k}") for k in range(12)]
+    assert seen[:5] == [400] * 5 and 429 in seen[5:]
+    assert visitor.log_in("hana", "blossom") == 429

@@ -247,10 +247,17 @@ def test_the_page_s_figures_and_the_host_s_model_are_of_the_card_that_trains(
     draft = {"base": "demo", "preset": "quick", "settings": {"device": "cuda:1"}}
     assert client.post(f"{HANA}/training/draft", json=draft).json()["vram"]["total"] == 24
     assert client.post(f"{HANA}/training/draft", json={**draft, "settings": {}}).json()["vram"]["total"] == 8
+    slow = {**draft, "settings": {"precision": "bf16"}}
+    assert [w for w in client.post(f"{HANA}/training/draft", json=slow).json()["preflight"]["warnings"] if "RTX 2080" in w and "bf16" in w]
+    slow["settings"]["device"] = "cuda:1"
+    assert not [w for w in client.post(f"{HANA}/training/draft", json=slow).json()["preflight"]["warnings"] if "bf16" in w]
     assert client.get(f"{URL}/host/vram", params={"device": "cuda:1"}).json()["total"] == 24
     groups = client.get(f"{URL}/training/form").json()["groups"]
     field = next(f for group in groups for f in group["fields"] if f["name"] == "device")
     assert [value for value, _ in field["choices"]] == ["auto", "cuda:0", "cuda:1", "cpu"]
+    saved = client.put(f"{URL}/training/presets", json={"name": "mine", "preset": "quick", "settings": {"epochs": "3"}}).json()
+    assert saved["groups"] == groups, "the page takes this for its form"
+    assert client.delete(f"{URL}/training/presets/mine").json()["groups"] == groups
     answer = client.post(f"{HANA}/training/start", json={**draft, "release": True}).json()
     assert calls == [] and "stays loaded" in answer["released"]["message"]
     (stand_in[0] / "control" / "finish").touch()
