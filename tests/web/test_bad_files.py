@@ -216,9 +216,10 @@ def test_evaluations_and_grids(client: Any, world: dict[str, Path]) -> None:
 
 def test_a_grid_of_a_thousand_thousand_cells_is_none(client: Any, world: dict[str, Path]) -> None:
     plan = json.loads(world["grid"].read_bytes())
-    plan["options"] |= {"seeds": list(range(20_000)), "epochs": list(range(1000))}
-    world["grid"].write_text(json.dumps(plan), encoding="utf-8")
-    assert any("does not describe a grid" in one.get("problem", "") for one in look(client, HERE + "/grids", "")["grids"])
+    for seeds, said in ((20_000, "no list of at most 1000"), (1000, "does not describe a grid")):
+        plan["options"] |= {"seeds": list(range(seeds)), "epochs": list(range(1000))}
+        world["grid"].write_text(json.dumps(plan), encoding="utf-8")
+        assert any(said in one.get("problem", "") for one in look(client, HERE + "/grids", "")["grids"])
 
 
 def test_loras_and_what_lies_beside_them(client: Any, world: dict[str, Path]) -> None:
@@ -270,8 +271,8 @@ def test_a_caption_that_cannot_be_read(client: Any, world: dict[str, Path], caps
     found = look(client, PROJECT + "/captions?filter=tag:hat", "")
     assert found["names"] == ["b.png"]
     found = look(client, PROJECT + "/captions", "")
-    said = f"{world['caption']} cannot be read: it is no file."
-    assert found["unreadable"] == [["a.txt", said]] and found["pictures"]["a.png"]["problem"] == said
+    assert found["unreadable"] == [["a.txt", "it is not a file."]]
+    assert found["pictures"]["a.png"]["problem"] == "Its caption cannot be used: it is not a file."
     body = {"ops": [{"op": "add", "name": "a.png", "tag": "x"}]}
     assert client.post(PREFIX + PROJECT + "/captions/ops", json=body).status_code == 422
     assert main(["captions", str(world["project"].parent), "list"]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -182,15 +183,15 @@ def test_a_list_of_no_sense_is_put_aside_and_begun_anew(context: Any, tmp_path: 
 def test_a_list_that_another_program_holds_is_not_written_over(context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = elsewhere(tmp_path / "else", 2)
     identity = context.remember(Project.open(first))
-    real = Path.read_text
+    real = os.open
 
-    def held(self: Path, *args: Any, **more: Any) -> str:
-        if self.name == "_recent.json":
-            raise PermissionError(13, "in use", str(self))
-        return real(self, *args, **more)
+    def held(path: Any, *args: Any, **more: Any) -> int:
+        if str(path).endswith("_recent.json"):
+            raise PermissionError(13, "in use", str(path))
+        return real(path, *args, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_text", held)
+        patch.setattr(os, "open", held)
         with pytest.raises(UserError):
             context.remember(Project.open(second))
     assert context.opened() == {identity: first}
