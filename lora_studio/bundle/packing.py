@@ -37,7 +37,7 @@ from .nameless import board_name, last_part, plain_json, plain_lines, plain_page
 
 MB = 1_000_000
 #: of a run's folder: what belongs to this machine or this moment
-LEFT_OUT = frozenset({"control", "process.json", "starting.lock", "plan.json", "layout.json"})
+LEFT_OUT = frozenset({"control", "process.json", "starting.lock", "plan.json", "layout.json", "precision.json"})
 TEXT = frozenset({".txt", ".json", ".jsonl", ".log", ".html", ".yaml"})
 
 

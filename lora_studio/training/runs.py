@@ -16,8 +16,8 @@ from typing import Any
 from ..endings import reason
 from ..environment import Environment
 from ..errors import UserError
-from ..files import atomic_write_json, read_json
-from ..patience import HeldError, opened, rmtree, unlink
+from ..files import atomic_write_json, explain_os_error, read_json, told_os_error
+from ..patience import HeldError, opened, rmtree, touch, unlink
 from ..reading import entries, read_object
 from ..untrusted import is_inside, number, own_folder, whole
 from .config import TrainingConfig
@@ -167,7 +167,10 @@ class Run:
             raise ValueError(name)
         folder = own_folder(self.folder, self.folder / "control", f"The run {self.folder.name}")
         folder.mkdir(exist_ok=True)
-        atomic_write_json(folder / name, {"time": time.time()})
+        try:
+            touch(folder / name)  # empty: that fits on a full disk too, where a training waits for somebody to stop it
+        except OSError as error:
+            raise explain_os_error(error, folder / name) or told_os_error(error) from error
 
     def alive(self) -> bool:
         """Whether the process that was started for this run still runs (pid and start time agree)."""

@@ -431,3 +431,12 @@ def test_stopped_elsewhere_and_finished_at_home_to_the_bit(tmp_path: Path, monke
     for epoch in (1, 2):
         moved = home / "Lora" / "mira" / f"mira-{epoch:02d}.safetensors"
         assert tensors(moved) == tensors(home / "Lora" / "mira" / f"straight-{epoch:02d}.safetensors")
+
+
+@pytest.mark.torch
+def test_what_a_card_was_found_to_do_stays_on_its_machine() -> None:
+    """Another machine has another card: memory plan, order of numbers and precision are found out there anew."""
+    from lora_studio.bundle.packing import LEFT_OUT
+    from lora_studio.trainer import prepared
+
+    assert {prepared.PLAN, prepared.LAYOUT, prepared.PRECISION} <= LEFT_OUT

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lora_studio import files, patience
 from lora_studio.errors import UserError
 from lora_studio.training import runs
 from lora_studio.training.config import TrainingConfig
@@ -72,6 +75,25 @@ def test_a_run_is_stopped_and_resumed(tmp_path: Path, monkeypatch: pytest.Monkey
     start(run, "finish", monkeypatch)  # the old stop file must not stop it again
     assert run.follow(lambda e: None, pause=0.02).state == "finished"
     assert [e.seq for e in read_events(run.events_path)] == list(range(1, len(read_events(run.events_path)) + 1))
+
+
+def test_a_run_can_be_stopped_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is where it waits for it; a file without content has room for ever."""
+    run = Run.create(tmp_path, CONFIG)
+
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(files, "opened", lambda *_, **__: Full())
+        with pytest.raises(UserError, match="disk is full"):
+            files.atomic_write_json(run.folder / "other.json", {})
+        run.command("stop")
+        assert (run.folder / "control" / "stop").is_file()
+        full.setattr(patience, "opened", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(UserError, match="disk is full"):
+            run.command("save")
 
 
 def test_two_starts_at_one_moment_give_one_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
