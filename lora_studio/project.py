@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import owner
 from .errors import UserError
 from .files import TEMPORARY_PREFIX, atomic_write_text, explain_os_error, json_text, new_name, read_json, validate_name
 from .staged import repair
@@ -188,7 +189,7 @@ class Project:
             hint = "Correct it, or put it aside: the pictures and captions do not need it."
             raise UserError(f"{path} has a trigger word or trait that is no word.", hint)
         shallow(settings, str(path))
-        return cls(folder=folder, name=_name(folder.resolve().name, data), trigger=trigger, traits=tuple(traits), settings=settings)
+        return cls(folder=folder, name=_name(folder.resolve().name, data, path), trigger=trigger, traits=tuple(traits), settings=settings)
 
     def save(self) -> None:
         """Write project.json. Raises UserError when it cannot be written."""
@@ -196,7 +197,10 @@ class Project:
 
     def text(self) -> str:
         """What project.json holds."""
-        known = {"version": VERSION, "name": self.name, "folder": self.folder.resolve().name}
+        folder = self.folder.resolve().name
+        known = {"version": VERSION, "name": self.name, "folder": folder}
+        if self.name != folder:
+            known["named"] = owner.key().mark(f"{folder}\n{self.name}")  # by this user; see `_name`
         return json_text({**known, "trigger": self.trigger, "traits": list(self.traits), "settings": self.settings})
 
 
@@ -205,12 +209,16 @@ def _holds_something(folder: Path) -> bool:
     return any(not path.name.startswith(TEMPORARY_PREFIX) for path in folder.iterdir())
 
 
-def _name(folder: str, data: dict[str, Any]) -> str:
-    """The folder's name wins, for people rename and copy folders, unless the project was given another one while its folder was called so."""
+def _name(folder: str, data: dict[str, Any], path: Path) -> str:
+    """The folder's name wins, for people rename and copy folders, unless this user gave the project another one while its folder was called so.
+
+    A project that came from elsewhere gets no name of its own choice: by it goes the folder in the LoRA folder, which may be another project's.
+    """
     name = data.get("name")
     if data.get("folder") != folder or not isinstance(name, str):
         return folder
     try:
-        return validate_name(name)
+        own = name == folder or owner.is_mine(f"{folder}\n{name}", [str(data.get("named"))], path)
+        return validate_name(name) if own else folder
     except UserError:
         return folder

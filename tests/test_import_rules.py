@@ -25,7 +25,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "patience": {"errors", "holders"},
     "untrusted": {"errors", "patience", "reading"},
     "files": {"errors", "patience", "reading"},
-    "project": {"errors", "files", "moving", "patience", "reading", "staged", "untrusted"},
+    "project": {"errors", "files", "moving", "owner", "patience", "reading", "staged", "untrusted"},
     "awake": set(),
     "network": set(),
     "failures": {"errors", "files"},

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lora_studio import staged
+from lora_studio import owner, staged
 from lora_studio.errors import UserError
 from lora_studio.project import Project
 from lora_studio.studio import Studio
@@ -290,3 +290,14 @@ def test_a_plan_that_somebody_sent_does_not_move_other_folders(studio: Studio, t
     plan = {"before": "x", "after": "hana", "beside": [str(other), str(other) + "2"], "token": "t", "files": [], "fresh": []}
     (project.folder / ".renaming" / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     assert Project.open(project.folder).name == "hana" and other.is_dir()
+
+
+def test_a_project_that_came_from_elsewhere_takes_no_other_name(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name goes the folder of its LoRAs: under another project's, "keep only" and a renaming moved that one's."""
+    own = Project.create(tmp_path / "elsewhere", "hana")
+    assert studio.rename(own, "yuki").name == "yuki" and Project.open(own.folder).name == "yuki"
+    monkeypatch.setenv("LORA_STUDIO_SETTINGS", str(tmp_path / "another user"))
+    owner.key()
+    file = own.folder / "project.json"
+    file.write_bytes(file.read_bytes())  # as it comes out of an archive, after that user's first start
+    assert Project.open(own.folder).name == "hana"

@@ -12,9 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from ..dataset import SUFFIXES
+from ..dataset.archive import BROKEN
 from ..errors import UserError
 from ..files import FORBIDDEN, RESERVED, validate_name
 from ..reading import parse_json
+from ..untrusted import RefusedError, relative
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -83,13 +85,19 @@ def read_manifest(archive: zipfile.ZipFile, name: str) -> Manifest:
         found = Manifest(**{**data, **models, "folders": folders, "files": files})
     except UserError:
         raise
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, AttributeError, *BROKEN) as error:
         raise UserError(f"{name} is no bundle of Lora Studio: {error}", NOT_ONE) from error
+    if not isinstance(found.project, str) or not isinstance(found.run, str) or not all(_is_sound(m) for m in models.values()):
+        raise UserError(f"{name} is no bundle of Lora Studio: its names are none.", NOT_ONE)
     for part in (found.project, found.run, *(model.name for model in (found.base, found.vae, found.start_from) if model)):
         if validate_name(part) != part:
             raise UserError(f"{name} is no bundle of Lora Studio: it names {part!r}.", NOT_ONE)
     _check_names(found, archive, name)
     return found
+
+
+def _is_sound(model: Model) -> bool:
+    return all(isinstance(text, str) for text in (model.name, model.sha256, model.member)) and type(model.size) is int
 
 
 def _check_names(found: Manifest, archive: zipfile.ZipFile, name: str) -> None:
@@ -132,6 +140,10 @@ def is_safe(path: str, run: str) -> bool:
         return False
     if BOARD.fullmatch(path):
         return True
+    try:
+        relative(path, "A bundle")
+    except RefusedError:
+        return False
     return parts[0] in ALLOWED and not parts[-1].startswith(".") and Path(parts[-1]).suffix.lower() in ALLOWED[parts[0]]
 
 

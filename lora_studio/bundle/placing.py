@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..dataset.archive import BROKEN
 from ..errors import UserError
 from ..files import TEMPORARY_PREFIX, atomic_path, atomic_write_json, atomic_write_text, read_json
 from ..patience import opened, temporary_folder
@@ -64,7 +65,7 @@ def place(
         raise UserError(f"{', '.join(foreign)} cannot be changed on the way.", f"Only what belongs to a machine: {', '.join(OF_MACHINE)}.")
     try:
         archive = zipfile.ZipFile(file)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, *BROKEN) as error:
         raise UserError(f"{file} cannot be read as a bundle: {error}", "Copy the file again; it may have been cut short.") from error
     with archive:
         manifest = read_manifest(archive, file.name)
@@ -196,7 +197,7 @@ class _Placing:
                         break
                     found.update(block)
                     out.write(block)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        except BROKEN as error:
             raise UserError(f"{self.file.name} is damaged at {name}.", "Copy the file again.") from error
         if written != size or found.hexdigest() != digest:
             raise UserError(f"{self.file.name} is damaged at {name}.", "Copy the file again.")

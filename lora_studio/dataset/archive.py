@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import locale
 import shutil
+import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,7 +18,7 @@ from ..errors import UserError
 from ..files import explain_os_error
 from ..patience import opened, temporary_folder
 from ..untrusted import leads_out
-from .captions import problem
+from .captions import LARGEST, TOO_LARGE, problem
 from .importing import OTHER_PICTURES, name_key, portable_stem
 from .items import OUTSIDE, is_picture_name
 
@@ -25,6 +27,16 @@ LARGEST_FILE = 2**30  # bytes unpacked: of a picture a gigabyte, of all together
 SPARE = 2**30
 BLOCK = 2**20
 LEFT_OUT = "_left_out.txt"
+
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python that was built without it takes such a ZIP for one that it does not know
+    LZMAError = zlib.error  # type: ignore[assignment, misc]
+
+BROKEN: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile, zlib.error, LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, IndexError, OverflowError,
+)  # fmt: skip
+"""What Python says of a ZIP that is cut, damaged, made to do harm, or wants a password (RuntimeError)."""
 
 
 class _Pipe:
@@ -112,6 +124,9 @@ def unpack(source: Path, folder: Path) -> Unpacked:
                 raise UserError(f"{source.name} holds more than there is room for.", "Free some space, or unpack it elsewhere and give the folder.")
             left_out += [(_name(info), reason) for info in files if (reason := _why_not(_name(info)))]
             for info, target in zip(wanted, places_of([_name(info) for info in wanted]), strict=True):
+                if target.suffix == ".txt" and info.file_size > LARGEST:
+                    left_out.append((_name(info), TOO_LARGE))
+                    continue
                 if info.file_size > LARGEST_FILE:
                     left_out.append((_name(info), f"It is larger than {LARGEST_FILE // 2**30} GB."))
                     continue
@@ -119,7 +134,7 @@ def unpack(source: Path, folder: Path) -> Unpacked:
                     renamed.append((_name(info), target.as_posix()))
                 _write(archive, info, folder / target)
                 count += 1
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:  # RuntimeError: a password
+    except BROKEN as error:
         raise UserError(f"{source.name} cannot be unpacked: {error}.", "Unpack it with another program and give the folder.") from error
     except OSError as error:
         raise explain_os_error(error, source) or UserError(f"{source.name} cannot be unpacked: {error}.", "Give a folder instead.") from error
@@ -142,6 +157,7 @@ def places_of(names: Sequence[str]) -> list[Path]:
     """
     stems: dict[tuple[Any, ...], Path] = {}
     taken: set[str] = set()
+    numbers: Counter[str] = Counter()  # the last number of each name: none is tried twice, however many are called the same
     seen: Counter[tuple[Any, ...]] = Counter()
     found = []
     for name in names:
@@ -152,13 +168,16 @@ def places_of(names: Sequence[str]) -> list[Path]:
         beside = (*folders, stem, seen[file])  # the second file of one name belongs to the second text of that name
         seen[file] += 1
         if beside not in stems:
-            place, number = Path(*map(_folder_name, folders), portable_stem(stem)), 1
-            candidate = place
-            while (key := name_key(candidate.as_posix())) in taken:
-                number += 1
-                candidate = place.with_name(f"{place.name}_{number}")
+            place = candidate = "/".join([*map(_folder_name, folders), portable_stem(stem)])
+            same = name_key(place)
+            numbers[same] += 1
+            if numbers[same] > 1:
+                candidate = f"{place}_{numbers[same]}"
+            while (key := name_key(candidate)) in taken:
+                numbers[same] += 1
+                candidate = f"{place}_{numbers[same]}"
             taken.add(key)
-            stems[beside] = candidate
+            stems[beside] = Path(candidate)
         found.append(stems[beside].with_name(stems[beside].name + suffix))
     return found
 

@@ -86,7 +86,7 @@ def _refuse(refused: Sequence[str], run_dir: Path) -> None:
 
 
 def check_folder(run_dir: Path, roots: Sequence[Path] = ()) -> None:
-    """Raises UserError for a run whose folder, or something however deep in it, is a link to another place: we write and delete there."""
+    """Raises UserError where a run, a folder however deep in it, or one of its own files is a link to another place: we write and delete there."""
     run_dir = Path(run_dir)
     if not any(is_inside(root, run_dir) for root in (*roots, home_of(run_dir))):
         raise UserError(f"The run's folder {run_dir} is a link to another place.", "Open the project that it lies in.")
@@ -96,12 +96,15 @@ def check_folder(run_dir: Path, roots: Sequence[Path] = ()) -> None:
 
 
 def _links(folder: Path) -> Iterator[Path]:
-    """What below a folder leads out of it; nothing behind it is looked at. A folder on Windows may do so without being a link."""
+    """What leads out of a run: its own files, which are written on, and folders however deep, in which files are made and deleted. Nothing behind
+    them is looked at. A folder on Windows may lead elsewhere without being a link. Files further down are only ever replaced.
+    """
     for place, folders, files in os.walk(folder):
         leading = [name for name in folders if not is_inside(folder, Path(place, name))]
         yield from (Path(place, name) for name in leading)
         folders[:] = [name for name in folders if name not in leading]
-        yield from (path for name in files if (path := Path(place, name)).is_symlink() and not is_inside(folder, path))
+        if Path(place) == folder:
+            yield from (path for name in files if (path := folder / name).is_symlink() and not is_inside(folder, path))
 
 
 def _written(config: TrainingConfig) -> list[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
+import tempfile
 import unicodedata
 import warnings
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -180,3 +183,27 @@ def test_a_zip_without_pictures(tmp_path: Path) -> None:
     project = Project.create(tmp_path, "one")
     with pytest.raises(UserError, match=r"no pictures in x\.zip"):
         import_images([write_zip(tmp_path / "x.zip", {"a.exe": b"1"})], project)
+
+
+def test_a_damaged_zip_is_told_and_harms_no_other(tmp_path: Path) -> None:
+    """What zlib, LZMA and Python's own reader say of damaged bytes are errors of many kinds."""
+    rng = random.Random(5)
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", method) as archive:
+            archive.writestr("a.png", picture())
+            archive.writestr("\u82b1.txt", "x, y" * 50)
+        for _ in range(60):
+            data = bytearray(buffer.getvalue())
+            for _ in range(rng.randint(1, 5)):
+                data[rng.randrange(len(data))] = rng.randrange(256)
+            (tmp_path / "x.zip").write_bytes(data)
+            with tempfile.TemporaryDirectory(dir=tmp_path) as folder, suppress(UserError):
+                unpack(tmp_path / "x.zip", Path(folder))
+
+
+def test_thousands_of_one_name_are_numbered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("lora_studio.dataset.archive.name_key", lambda name: asked.append(name) or name.casefold())  # type: ignore[func-returns-value]
+    found = places_of(["a.png"] * 3000)
+    assert [path.name for path in (*found[:3], found[-1])] == ["a.png", "a_2.png", "a_3.png", "a_3000.png"] and len(asked) <= 3 * len(found)
