@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +114,3 @@ def test_an_optimizer_whose_library_does_not_start_is_not_called_missing(monkeyp
     name, kind = next((n, k) for n, k in optimizers.KINDS.items() if n == "adamw8bit")
     with pytest.raises(optimizers.UserError, match="does not start: The Microsoft Visual C"):
         optimizers._find(name, kind)
-
-
-def test_ctrl_c_ends_a_run_whose_folder_takes_no_wish_to_stop(tmp_path: Path) -> None:
-    (tmp_path / "run").write_bytes(b"")  # nothing can be made in it
-    before = trainer._stop_on_interrupt(tmp_path / "run")
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
