@@ -106,8 +106,8 @@ def _stop_on_interrupt(run_dir: Path) -> Any:
 
     def handle(number: int, frame: Any) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        (run_dir / "control").mkdir(exist_ok=True)
         try:
+            (run_dir / "control").mkdir(exist_ok=True)
             with within(2):
                 touch(run_dir / "control" / "stop")
         except OSError as error:

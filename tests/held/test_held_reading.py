@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from lora_studio.host import families
 from lora_studio.patience import HeldError
 from lora_studio.project import Project
 from lora_studio.studio import Studio
+from lora_studio.trainer import __main__ as trainer
 from lora_studio.trainer import export
 from lora_studio.training import places
 from lora_studio.training.runs import Run
@@ -165,3 +167,13 @@ def test_an_older_epoch_whose_picture_is_held_goes_whole_the_next_time(tmp_path:
     faults.release()
     export.remove_lora([folder], "hana-01", files)
     assert not list(folder.iterdir())
+
+
+def test_ctrl_c_ends_a_run_whose_folder_takes_no_wish_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "run").write_bytes(b"")  # nothing can be made in it
+    before = trainer._stop_on_interrupt(tmp_path / "run")
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
