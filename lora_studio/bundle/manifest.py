@@ -22,6 +22,8 @@ FORMAT = 1
 MANIFEST = "bundle.json"
 BLOCK = 1 << 20
 LIMIT = 64_000_000  # bytes of a manifest
+#: what reading a manifest of another form, in a ZIP of any state, ends with
+ODD: tuple[type[Exception], ...] = (*BROKEN, KeyError, TypeError, AttributeError)
 NOT_ONE = "Give a file that `bundle` made."
 #: folder in the bundle → what may be in it. Nothing that could be run.
 ALLOWED: dict[str, frozenset[str]] = {
@@ -85,10 +87,10 @@ def read_manifest(archive: zipfile.ZipFile, name: str) -> Manifest:
         found = Manifest(**{**data, **models, "folders": folders, "files": files})
     except UserError:
         raise
-    except (KeyError, TypeError, AttributeError, *BROKEN) as error:
+    except ODD as error:
         raise UserError(f"{name} is no bundle of Lora Studio: {error}", NOT_ONE) from error
     if not isinstance(found.project, str) or not isinstance(found.run, str) or not all(_is_sound(m) for m in models.values()):
-        raise UserError(f"{name} is no bundle of Lora Studio: its names are none.", NOT_ONE)
+        raise UserError(f"{name} is no bundle of Lora Studio: it names {found.project!r}.", NOT_ONE)
     for part in (found.project, found.run, *(model.name for model in (found.base, found.vae, found.start_from) if model)):
         if validate_name(part) != part:
             raise UserError(f"{name} is no bundle of Lora Studio: it names {part!r}.", NOT_ONE)

@@ -29,6 +29,8 @@ from ..untrusted import own_folder
 from .manifest import Manifest, Model, blocks, hash_of, read_manifest, size_of
 
 MB = 1_000_000
+#: how a file that is no ZIP ends its opening
+UNREADABLE: tuple[type[Exception], ...] = (*BROKEN, OSError)
 #: options that belong to a machine, not to what is learned: they may be set anew on another one
 OF_MACHINE = ("device", "threads", "processes", "memory_plan", "state_every_minutes")
 
@@ -65,7 +67,7 @@ def place(
         raise UserError(f"{', '.join(foreign)} cannot be changed on the way.", f"Only what belongs to a machine: {', '.join(OF_MACHINE)}.")
     try:
         archive = zipfile.ZipFile(file)
-    except (OSError, *BROKEN) as error:
+    except UNREADABLE as error:
         raise UserError(f"{file} cannot be read as a bundle: {error}", "Copy the file again; it may have been cut short.") from error
     with archive:
         manifest = read_manifest(archive, file.name)
