@@ -144,11 +144,12 @@ def waiting(home: Path) -> list[Batch]:
 
 
 def discard(home: Path, batch: str) -> None:
-    """Throw a batch away: somebody said so."""
+    """Throw a batch away: somebody said so. Raises UserError when there is none."""
     folder = batch_folder(home, batch)
     with _moving:
-        if _is_own(folder):
-            patience.rmtree(folder)
+        if not _is_own(folder):
+            raise UserError("These uploads are not there any more.", "They were imported or thrown away in another window; load the page again.")
+        patience.rmtree(folder)
 
 
 def follow(projects_dir: Path, before: str, now: str) -> None:

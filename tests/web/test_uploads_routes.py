@@ -287,6 +287,7 @@ def test_what_waits_is_shown_and_thrown_away_only_when_told(client: Any, context
     assert waiting(context)
     assert client.delete(API + f"projects/hana/uploads/{BATCH}").json() == {"batches": []}
     assert not waiting(context)
+    assert client.delete(API + f"projects/hana/uploads/{BATCH}").status_code == 422
 
 
 def test_what_an_older_version_left_is_taken_over(client: Any, context: Any, project: Project) -> None:
