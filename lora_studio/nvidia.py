@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .cards import Card
+from .processes import hidden
 
 LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 # cuda.h: CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
@@ -48,7 +49,7 @@ def answer(command: Sequence[str], environment: Mapping[str, str] | None = None)
     try:
         done = subprocess.run(
             list(command), capture_output=True, encoding="utf-8", errors="replace", timeout=PATIENCE, check=True, stdin=subprocess.DEVNULL,
-            env=dict(environment) if environment is not None else None, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            env=dict(environment) if environment is not None else None, **hidden(),
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -34,8 +34,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "crop": BASE | {"dataset"},
     # Tagging over captions that are there is a step of the editing history, which can be undone.
     "tagging": BASE | {"dataset", "demo", "editing", "fetching", "parent", "processes"},
-    "editing": BASE | {"dataset", "owner"},
-    "nvidia": {"cards"},
+    "editing": BASE | {"dataset", "owner", "processes"},
+    "nvidia": {"cards", "processes"},
     "pins": set(),
     "overlay": {"pins"},
     "overlay_install": {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import re
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..processes import hidden
 
 LONGEST = 1000  # characters of a pattern
 MOST_TEXT = 32_000_000  # characters that one pattern is matched against
@@ -138,10 +138,9 @@ class Helpers:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    options: dict[str, Any] = {"creationflags": 0x08000000} if os.name == "nt" else {}  # no console window
     command = [sys.executable, "-I", "-S", "-X", "utf8", str(CHILD)]
     try:
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **hidden())
     except OSError as error:
         hint = "A virus scanner may have stopped it. Look for plain text, or a pattern with *, meanwhile."
         raise UserError(f"No process could be started to match the regular expression: {error.strerror}.", hint) from error

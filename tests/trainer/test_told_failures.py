@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,11 @@ def test_without_a_card_it_means_none() -> None:
     assert torch.cuda.is_available() or out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED")) is False
 
 
+def in_project(project: Path) -> TrainingConfig:
+    """A run writes to its own project only."""
+    return replace(CONFIG, output_dir=str(project / "output"))
+
+
 def test_the_trainer_is_kept_awake_while_it_trains_and_says_it_when_it_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state: list[str] = []
 
@@ -76,11 +82,11 @@ def test_the_trainer_is_kept_awake_while_it_trains_and_says_it_when_it_cannot_be
         def __exit__(self, *_: Any) -> None:
             state.append("let go")
 
-    def train(*_: Any) -> None:
+    def train(*_: Any, **__: Any) -> None:
         state.append("trains")
         raise RuntimeError("CUDA error: unspecified launch failure")
 
-    run = Run.create(tmp_path, CONFIG)
+    run = Run.create(tmp_path / "runs", in_project(tmp_path))
     monkeypatch.setattr(trainer, "awake", lambda why: Held())
     monkeypatch.setattr(loop, "train", train)
     assert trainer.main([str(run.folder)]) == 1
@@ -123,7 +129,7 @@ def test_the_launcher_of_several_reads_what_torchrun_tells(tmp_path: Path, monke
     def torchrun(words: list[str]) -> None:
         raise ChildFailedError("lora_studio.trainer", {1: ProcessFailure(local_rank=1, pid=1, exitcode=-9, error_file="")})
 
-    run = Run.create(tmp_path, TrainingConfig.from_dict({**CONFIG.to_dict(), "processes": 2}))
+    run = Run.create(tmp_path / "runs", replace(in_project(tmp_path), processes=2))
     monkeypatch.setattr(torch.distributed.run, "main", torchrun)
     assert trainer.main([str(run.folder)]) == 1
     (failed,) = read_events(run.events_path)
