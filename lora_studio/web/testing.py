@@ -67,12 +67,12 @@ def routes(context: Context) -> APIRouter:
     @own.get(RUN + "/evaluation/pictures/{path:path}")
     async def pictures(project: str, run: str, path: str) -> Response:
         """A picture of the evaluation, by the address that it has in the evaluation's columns."""
-        return await in_thread(lambda: _picture(run_of(project, run).folder, f"evaluation/pictures/{path}"))
+        return await in_thread(lambda: _picture(run_of(project, run).folder, "evaluation/pictures", path))
 
     @own.get(RUN + "/evaluation/samples/{path:path}")
     async def samples(project: str, run: str, path: str) -> Response:
         """A picture drawn while training."""
-        return await in_thread(lambda: _picture(run_of(project, run).folder, f"samples/{path}"))
+        return await in_thread(lambda: _picture(run_of(project, run).folder, "samples", path))
 
     @own.get(RUN + "/evaluation/report.html")
     async def report(project: str, run: str) -> Response:
@@ -139,7 +139,11 @@ def routes(context: Context) -> APIRouter:
     @own.get(GRID + "/pictures/{path:path}")
     async def cells(project: str, run: str, grid: str, path: str) -> Response:
         """One cell of a grid."""
-        return await in_thread(lambda: _picture(context.studio.grid_folder(run_of(project, run), grid), path))
+        def look() -> Response:
+            folder = context.studio.grid_folder(run_of(project, run), grid)
+            return _picture(folder.parent, folder.name, path)
+
+        return await in_thread(look)
 
     # -- saved epochs ----------------------------------------------------------
 
@@ -210,11 +214,12 @@ def evaluate_arguments(run: Run, options: EvaluateOptions) -> list[str]:
     return arguments
 
 
-def _picture(root: Path, path: str) -> Response:
+def _picture(folder: Path, place: str, path: str) -> Response:
+    """A picture of a run: no link leads out of its place, and that is no link out of the folder."""
     from ..studio import picture_below
 
-    found = picture_below(root, path)
-    if found is None:
+    found = picture_below(folder / place, path)
+    if found is None or picture_below(folder, f"{place}/{path}") is None:
         raise HTTPException(404, "There is no such picture.")
     return FileResponse(found, headers=HEADERS)
 

@@ -241,7 +241,8 @@ def test_a_training_that_was_cut_off_is_offered_on_every_step(studio_page: Calla
     """As after a restart: a run whose process is gone without a last word."""
     run = project.runs_dir / "2026-01-02_13-14-15"
     run.mkdir(parents=True)
-    (run / "config.json").write_text(json.dumps({"output_name": "hana", "base": "demo"}), encoding="utf-8")
+    config = {"output_name": "hana", "base": "demo", "folders": [str(project.dataset_dir)], "output_dir": str(project.output_dir)}
+    (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (run / "process.json").write_text(json.dumps({"pid": 1, "created": 1.0, "tied": True}), encoding="utf-8")
     events = EventWriter(run)
     events.write("started", device="cpu")
